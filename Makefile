@@ -1,0 +1,48 @@
+# `make book` and `make test` do everything on a fresh machine.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DATA ?= flower_photos
+
+.PHONY: help book test execute train serve lint clean
+
+help:
+	@echo "make book     build the book into _build/html"
+	@echo "make test     run every test, the notebooks included"
+	@echo "make execute  run all notebooks again (cpu preset) and keep their outputs"
+	@echo "make train    train the shipped networks again: DATA=folder or source; resumable"
+	@echo "make serve    show the built book on http://127.0.0.1:8000"
+
+$(READY): requirements.txt constraints.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+book: $(READY)
+	$(BIN)/python -m tools.notebooks execute --stale
+	$(BIN)/python -m tools.build
+
+test: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	SRLIB_PRESET=smoke $(BIN)/python -m pytest tests
+	SRLIB_PRESET=smoke $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
+	  --nbval-cell-timeout=120 --nbval-sanitize-with tests/nbval.cfg -p no:cacheprovider book/*.ipynb
+
+execute: $(READY)
+	$(BIN)/python -m tools.notebooks execute
+
+train: $(READY)
+	$(BIN)/python -m experiments.train_zoo --photos $(DATA)
+
+serve: book
+	cd _build/html && ../../$(BIN)/python -m http.server --bind 127.0.0.1 8000
+
+lint: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf _build

@@ -1,0 +1,55 @@
+"""srlib: single-image super-resolution, measured.
+
+    >>> import srlib
+    >>> model = srlib.load("residual-mse")
+    >>> large = srlib.upscale(photo, model)      # (H, W, 3) -> (2H, 2W, 3)
+    >>> srlib.psnr(truth, large)                 # dB
+
+The package under the book *Super-Resolution, Measured*. Names are loaded when
+first used, so that ``import srlib`` and ``srlib --help`` do not wait for
+TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from srlib.data import photos
+    from srlib.evaluation import evaluate
+    from srlib.inference import predict, upscale
+    from srlib.metrics import psnr, ssim
+    from srlib.weights import available, card, load
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "available": "weights",
+    "card": "weights",
+    "load": "weights",
+    "photos": "data",
+    "evaluate": "evaluation",
+    "psnr": "metrics",
+    "ssim": "metrics",
+    "predict": "inference",
+    "upscale": "inference",
+}
+_MODULES = {
+    "data", "evaluation", "inference", "metrics", "models", "pitfalls", "plots", "presets",
+    "resize", "results", "sources", "training", "upsampling", "weights",
+}  # fmt: skip
+
+__all__ = sorted([*_HOME, *_MODULES, "__version__"])
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        return getattr(importlib.import_module(f"srlib.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"srlib.{name}")
+    raise AttributeError(f"module 'srlib' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

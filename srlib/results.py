@@ -1,0 +1,47 @@
+"""What the experiments computed: small files that the book reads.
+
+Each file records what made it: command, seed, data fingerprint, versions,
+machine, seconds and git commit. So a number in the book can be traced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "recorded"
+
+
+def read(name: str) -> dict[str, Any]:
+    """The recorded result ``name``.
+
+    Raises:
+        FileNotFoundError: naming the experiments that are recorded.
+    """
+    path = FOLDER / f"{name}.json"
+    if not path.exists():
+        known = sorted(p.stem for p in FOLDER.glob("*.json"))
+        raise FileNotFoundError(f"no recorded result {name!r}; there are {known}")
+    return json.loads(path.read_text())
+
+
+def write(name: str, content: dict[str, Any], *, folder: Path = FOLDER, **made_by: Any) -> Path:
+    """Record a result with what made it, whole or not at all."""
+    from srlib.training import machine
+
+    made_by = made_by | machine() | {"commit": commit()}
+    folder.mkdir(parents=True, exist_ok=True)
+    path, aside = folder / f"{name}.json", folder / f"{name}.json.part"
+    aside.write_text(json.dumps({"made_by": made_by} | content, indent=1) + "\n")
+    os.replace(aside, path)
+    return path
+
+
+def commit() -> str:
+    """The checked-out git commit, short; with ``+`` where files differ from it."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
+    done = subprocess.run(git, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"

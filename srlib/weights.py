@@ -1,0 +1,164 @@
+"""The zoo: trained weights as data, each with a model card.
+
+A model is two files: ``NAME.safetensors`` (float16 numbers, no code, nothing
+that could be executed on loading) and ``NAME.json``, its card, which says what
+it is, on what and how long it was trained, and what it scores by which
+protocol. Taught in chapter 3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+from srlib import models
+from srlib.backend import keras
+
+ZOO = Path(__file__).parent / "zoo"
+SUFFIX = ".safetensors"
+
+
+class WeightsError(ValueError):
+    """Weights that are missing, damaged or of another network."""
+
+
+def available() -> list[str]:
+    """Names of the models that come with srlib, for :func:`load`."""
+    return sorted(path.name.removesuffix(SUFFIX) for path in ZOO.glob("*" + SUFFIX))
+
+
+def _find(name: str | os.PathLike) -> Path:
+    shipped = ZOO / f"{name}{SUFFIX}"
+    if str(name) in available():
+        return shipped
+    path = Path(name)
+    if path.suffix == SUFFIX and path.is_file():
+        return path
+    baselines = [n for n in models.ARCHITECTURES if n in BASELINES]
+    raise WeightsError(
+        f"{name}: no such model. Choose one of {available()}, a baseline {baselines}, "
+        f"or the path of a {SUFFIX} file written by srlib.weights.save"
+    )
+
+
+#: Models without weights, which `load` simply builds.
+BASELINES = ("nearest", "bicubic", "lanczos")
+
+
+def card(name: str | os.PathLike) -> dict[str, Any]:
+    """The model card: architecture, data, recipe, history, scores, sha256.
+
+    Raises:
+        WeightsError: when there is no such model or its card is unreadable.
+    """
+    path = _find(name).with_suffix(".json")
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: the model card is missing or damaged ({error})") from error
+
+
+def load(name: str | os.PathLike, dtype: str = "float32") -> keras.Model:
+    """A trained model, ready to use; nothing is downloaded.
+
+    Args:
+        name: one of :func:`available`, a baseline (``"nearest"``,
+            ``"bicubic"``, ``"lanczos"``), or the path of a file that
+            :func:`save` wrote.
+        dtype: Keras dtype policy to compute in.
+
+    Returns:
+        A Keras model: RGB float ``(N, H, W, 3)`` in [0, 1] to
+        ``(N, 2H, 2W, 3)`` in [0, 1].
+
+    Raises:
+        WeightsError: when the file is missing, damaged or does not fit.
+    """
+    if str(name) in BASELINES:
+        return models.build(str(name))
+    path = _find(name)
+    about = card(name)
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != about["sha256"]:
+        raise WeightsError(
+            f"{path}: is not the file its card describes (sha256 differs): it is damaged or was "
+            "changed. Install srlib again, or copy the file and its card anew"
+        )
+    try:
+        tensors = safetensors.load(content)
+    except SafetensorError as error:
+        raise WeightsError(f"{path}: cannot be read as safetensors ({error})") from error
+    model = models.build(about["architecture"], **about["options"], dtype=dtype)
+    _assign(model, tensors, path)
+    return model
+
+
+def _assign(model: keras.Model, tensors: dict[str, np.ndarray], path: Path) -> None:
+    variables = {v.path: v for v in model.variables}
+    if variables.keys() != tensors.keys():
+        odd = sorted(variables.keys() ^ tensors.keys())
+        raise WeightsError(
+            f"{path}: does not belong to {model.name}: {len(odd)} names differ, first {odd[0]!r}"
+        )
+    for key, variable in variables.items():
+        if tensors[key].shape != tuple(variable.shape):
+            raise WeightsError(
+                f"{path}: {key} is {tensors[key].shape}, but {model.name} needs {variable.shape}"
+            )
+    for key, variable in variables.items():
+        variable.assign(tensors[key].astype(np.float32))
+
+
+def save(
+    model: keras.Model,
+    path: str | os.PathLike,
+    architecture: str,
+    options: dict[str, Any] | None = None,
+    **about: Any,
+) -> Path:
+    """Write weights as float16 and their card beside them.
+
+    Args:
+        model: built by ``srlib.models.build(architecture, **options)``.
+        path: where to; must end in ``.safetensors``.
+        architecture: a key of ``srlib.models.ARCHITECTURES``.
+        options: the options it was built with, without ``dtype``.
+        about: whatever else the card should say.
+
+    Returns:
+        The path written.
+    """
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise WeightsError(f"{path}: must end in {SUFFIX}")
+    tensors = {v.path: np.asarray(v, np.float32).astype(np.float16) for v in model.variables}
+    broken = [key for key, value in tensors.items() if not np.isfinite(value).all()]
+    if broken:
+        raise WeightsError(f"{path}: not written, {broken[0]} holds values float16 cannot store")
+    content = safetensors.save(tensors)
+    about = {
+        "name": path.name.removesuffix(SUFFIX),
+        "architecture": architecture,
+        "options": options or {},
+        "parameters": model.count_params(),
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        **about,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_aside(path, content)
+    _write_aside(path.with_suffix(".json"), (json.dumps(about, indent=1) + "\n").encode())
+    return path
+
+
+def _write_aside(path: Path, content: bytes) -> None:
+    aside = path.with_name(path.name + ".part")
+    aside.write_bytes(content)
+    os.replace(aside, path)

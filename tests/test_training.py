@@ -1,0 +1,331 @@
+"""srlib.training: the loss falls, and a killed run ends like one that was not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import smooth_photo
+from PIL import Image
+
+from srlib import data, training
+from srlib.metrics import psnr
+from srlib.resize import downscale
+from srlib.sources import PhotoSet
+from srlib.training import Recipe, build_for, compile_model, train
+
+TINY = Recipe(
+    epochs=4, steps_per_epoch=3, batch_size=4, crop=6, size=32, precision="float32", seed=5
+)
+LOGGED = ("loss", "psnr", "val_loss", "val_psnr")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for i in range(12):
+        Image.fromarray(smooth_photo(36, 40, i)).save(folder / f"photo{i:02}.png")
+    return photos_of(folder)
+
+
+def photos_of(folder) -> PhotoSet:
+    paths = tuple(sorted(Path(folder).iterdir()))
+    return PhotoSet("test", "train", paths, ("",) * len(paths))
+
+
+def validation_pairs() -> data.Pairs:
+    high = np.stack([smooth_photo(32, 32, seed) for seed in (100, 101, 102)])
+    return data.Pairs(downscale(high), high, ["a", "b", "c"], [""] * 3)
+
+
+@pytest.fixture(scope="module")
+def validation():
+    return validation_pairs()
+
+
+@pytest.fixture(scope="module")
+def whole(photos, validation, tmp_path_factory):
+    """A run that nothing disturbed: its model, history and folder."""
+    folder, model = tmp_path_factory.mktemp("whole"), tiny()
+    return model, train(model, photos, validation, TINY, folder, verbose=0), folder
+
+
+def tiny(recipe: Recipe = TINY) -> keras.Model:
+    return build_for("residual", recipe, blocks=1, filters=8)
+
+
+def logs(history):
+    return [[row[key] for key in LOGGED] for row in history]
+
+
+def assert_same_weights(ours: keras.Model, theirs: keras.Model, atol: float = 0.0):
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=atol, rtol=0)
+
+
+def test_the_loss_goes_down_and_history_is_complete(photos, validation, tmp_path):
+    recipe = replace(TINY, steps_per_epoch=12, learning_rate=3e-3)
+    model = tiny()
+    before = psnr(validation.high, model(validation.low / np.float32(255)).numpy()).mean()
+    history = train(model, photos, validation, recipe, tmp_path / "run", verbose=0)
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    for row in history:
+        assert set(row) == {"epoch", "seconds", *LOGGED}
+        assert all(np.isfinite(value) for value in row.values())
+        assert row["seconds"] > 0
+    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    assert history[-1]["val_psnr"] > before + 1
+    # What is left in the model is the best epoch, and its PSNR is the one reported.
+    best = max(row["val_psnr"] for row in history)
+    left = psnr(validation.high, model(validation.low / np.float32(255)).numpy()).mean()
+    assert left == pytest.approx(best, abs=1e-3)
+    kept = json.loads((tmp_path / "run" / "state.json").read_text())
+    assert kept["history"] == history
+    assert kept["seconds"] == pytest.approx(sum(row["seconds"] for row in history))
+    assert len(list((tmp_path / "run").iterdir())) <= 3  # the state and two weight files
+
+
+def test_the_same_seed_gives_the_same_weights(whole, photos, validation, tmp_path):
+    again = tiny()
+    history = train(again, photos, validation, TINY, tmp_path, verbose=0)
+    assert_same_weights(again, whole[0])
+    assert logs(history) == logs(whole[1])
+
+
+def test_another_seed_gives_other_weights():
+    ours, same, other = tiny(), tiny(), tiny(replace(TINY, seed=6))
+    assert_same_weights(ours, same)
+    for a, b in zip(ours.weights, other.weights, strict=True):
+        assert a.path.endswith("bias") or np.abs(a.numpy() - b.numpy()).max() > 1e-3, a.path
+
+
+class Interruption(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(2, 0), (3, 2)])
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(
+    whole, photos, validation, tmp_path, monkeypatch, epoch, batch
+):
+    expected_model, expected, expected_folder = whole
+
+    class Interrupting(training.Checkpoint):
+        def on_epoch_begin(self, epoch, logs=None):
+            super().on_epoch_begin(epoch, logs)
+            self.epoch = epoch
+
+        def on_train_batch_end(self, step, logs=None):
+            if (self.epoch, step) == (epoch, batch):
+                raise Interruption
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "Checkpoint", Interrupting)
+        with pytest.raises(Interruption):
+            train(tiny(), photos, validation, TINY, tmp_path / "run", verbose=0)
+    state = json.loads((tmp_path / "run" / "state.json").read_text())
+    assert state["epoch"] == epoch
+
+    again = tiny(replace(TINY, seed=99))  # what the new model starts with must not matter
+    history = train(again, photos, validation, TINY, tmp_path / "run", verbose=0)
+    np.testing.assert_allclose(logs(history), logs(expected), rtol=1e-5)
+    assert_same_weights(again, expected_model, atol=1e-6)
+    for a, b in zip(last_state(tmp_path / "run"), last_state(expected_folder), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def last_state(folder):
+    """Weights, Adam's moments and its step count after the last epoch."""
+    model = compile_model(tiny(), TINY)
+    checkpoint = training.Checkpoint(folder)
+    assert checkpoint.restore(model) == TINY.epochs
+    assert int(model.optimizer.iterations) == TINY.epochs * TINY.steps_per_epoch
+    moments = [v.numpy() for v in model.optimizer.variables if "learning_rate" not in v.path]
+    assert max(np.abs(m).max() for m in moments[1:]) > 0
+    return model.get_weights() + moments
+
+
+KILLED = """
+import sys
+sys.path[:0] = [{tests!r}, {root!r}]
+import conftest
+import test_training as t
+
+recipe = t.replace(t.TINY, epochs=2000)
+photos, validation = t.photos_of({photos!r}), t.validation_pairs()
+t.train(t.tiny(), photos, validation, recipe, {run!r}, verbose=0)
+"""
+
+
+def test_a_killed_process_leaves_a_run_that_goes_on(photos, validation, tmp_path):
+    """SIGKILL at whatever moment it comes, then the same call again."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    run = tmp_path / "run"
+    script = KILLED.format(
+        tests=here, root=os.path.dirname(here), photos=str(photos.paths[0].parent), run=str(run)
+    )
+    state = run / "state.json"
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE) as process:
+        try:
+            while not (state.exists() and json.loads(state.read_text())["epoch"] >= 2):
+                assert process.poll() is None, process.stderr.read().decode()[-2000:]
+                time.sleep(0.02)
+        finally:
+            process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    killed = json.loads(state.read_text())
+    assert 2 <= killed["epoch"] < 2000
+
+    # The settings ask for 2000 epochs; two more are enough to compare.
+    recipe = replace(TINY, epochs=2000)
+    more = killed["epoch"] + 2
+
+    def stop_after_two_more(run_dir):
+        class Stopping(training.Checkpoint):
+            def on_epoch_end(self, epoch, logs=None):
+                super().on_epoch_end(epoch, logs)
+                self.model.stop_training = epoch + 1 == more
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(training, "Checkpoint", Stopping)
+            model = tiny(recipe)
+            return model, train(model, photos, validation, recipe, run_dir, verbose=0)
+
+    resumed, history = stop_after_two_more(run)
+    assert [row["epoch"] for row in history] == list(range(1, more + 1))
+    assert logs(history)[: killed["epoch"]] == logs(killed["history"])
+    whole, expected = stop_after_two_more(tmp_path / "whole")
+    np.testing.assert_allclose(logs(history), logs(expected), rtol=1e-5)
+    assert_same_weights(resumed, whole, atol=1e-6)
+
+
+def test_a_finished_run_is_not_trained_again(photos, validation, tmp_path):
+    recipe = replace(TINY, epochs=1)
+    first = tiny()
+    history = train(first, photos, validation, recipe, tmp_path, verbose=0)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir() if path.is_file()}
+    again = tiny(replace(recipe, seed=8))
+    assert train(again, photos, validation, recipe, tmp_path, verbose=0) == history
+    assert_same_weights(again, first)
+    for path, written in files.items():
+        assert path.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 2e-3}, {"seed": 6}, {"loss": "mse"}])
+def test_another_recipe_in_the_same_folder_is_refused(photos, validation, tmp_path, change):
+    recipe = replace(TINY, epochs=1, steps_per_epoch=1)
+    folder = tmp_path / "run"
+    train(tiny(), photos, validation, recipe, folder, verbose=0)
+    before = (folder / "state.json").read_text()
+    with pytest.raises(ValueError, match=f"other settings .{next(iter(change))}.*another folder"):
+        train(tiny(), photos, validation, replace(recipe, **change), folder, verbose=0)
+    with pytest.raises(ValueError, match=r"\(photos\)"):
+        train(tiny(), photos.take(5), validation, recipe, folder, verbose=0)
+    assert (folder / "state.json").read_text() == before
+
+
+@pytest.mark.parametrize("first", [20.0, float("nan")])
+def test_the_best_epoch_is_kept_even_if_it_is_not_the_last(tmp_path, first):
+    checkpoint = training.Checkpoint(tmp_path)
+    model = compile_model(tiny(), TINY)
+    model.optimizer.build(model.trainable_variables)
+    checkpoint.set_model(model)
+    kernel = model.get_layer("stem").kernel
+    for epoch, value in enumerate([first, 31.0, 25.0, 30.0]):
+        checkpoint.on_epoch_begin(epoch)
+        kernel.assign(tf.fill(kernel.shape, float(epoch)))
+        checkpoint.on_epoch_end(epoch, {"loss": 1.0, "val_psnr": value})
+    assert checkpoint.state["epoch"] == 4
+    model.load_weights(checkpoint.best_weights)
+    assert (kernel.numpy() == 1).all()  # epoch 1 scored 31
+    other = compile_model(tiny(), TINY)
+    assert training.Checkpoint(tmp_path).restore(other) == 4
+    assert (other.get_layer("stem").kernel.numpy() == 3).all()
+    assert {p.name for p in tmp_path.glob("*.h5")} == {
+        "epoch-4.weights.h5",
+        "best-2.weights.h5",
+    }
+
+
+def test_a_run_that_only_diverged_still_has_weights(tmp_path):
+    checkpoint = training.Checkpoint(tmp_path)
+    model = compile_model(tiny(), TINY)
+    checkpoint.set_model(model)
+    checkpoint.on_epoch_begin(0)
+    checkpoint.on_epoch_end(0, {"loss": 1.0, "val_psnr": float("nan")})
+    assert checkpoint.best_weights.is_file()
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"), [("mse", lambda e: np.mean(e**2)), ("l1", lambda e: np.mean(np.abs(e)))]
+)
+def test_losses_are_in_grey_levels(loss, expected, rng):
+    model = keras.Sequential([keras.Input((6, 5, 3)), keras.layers.Identity()])
+    compile_model(model, replace(TINY, loss=loss))
+    truth = rng.uniform(0, 1, (4, 6, 5, 3)).astype(np.float32)
+    prediction = rng.uniform(0, 1, (4, 6, 5, 3)).astype(np.float32)
+    result = model.evaluate(prediction, truth, batch_size=2, verbose=0, return_dict=True)
+    by_hand = expected(truth.astype(float) * 255 - prediction.astype(float) * 255)
+    assert result["loss"] == pytest.approx(by_hand, rel=1e-5)
+    assert result["psnr"] == pytest.approx(psnr(truth, prediction).mean(), abs=1e-3)
+
+
+def test_the_schedule_and_the_optimiser_are_the_recipes():
+    recipe = replace(TINY, learning_rate=0.01, epsilon=1e-8)
+    optimizer = compile_model(tiny(), recipe).optimizer
+    assert isinstance(optimizer, keras.optimizers.Adam) and optimizer.epsilon == 1e-8
+    rates = []
+    for step in (0, 6, 12):  # of twelve
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
+    np.testing.assert_allclose(rates, [0.01, 0.005, 0], atol=1e-8)
+    constant = compile_model(tiny(), replace(recipe, schedule="constant")).optimizer
+    constant.iterations.assign(12)
+    assert float(constant.learning_rate) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("change", [{"loss": "l2"}, {"schedule": "linear"}])
+def test_unknown_settings_are_refused(change):
+    (value,) = change.values()
+    with pytest.raises(ValueError, match=f"unknown {next(iter(change))} '{value}'"):
+        compile_model(tiny(), replace(TINY, **change))
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [(set(), "float32"), ({"avx512f", "avx2"}, "float32"), ({"avx512_bf16"}, "mixed_bfloat16"),
+     ({"amx_bf16", "sse"}, "mixed_bfloat16")],
+)  # fmt: skip
+def test_half_precision_only_where_the_processor_has_it(monkeypatch, flags, expected):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
+    monkeypatch.setattr(training, "_cpu_flags", lambda: flags)
+    assert training.fast_precision() == expected
+    model = build_for("residual", replace(TINY, precision="auto"), blocks=1, filters=8)
+    assert model.get_layer("stem").dtype_policy.name == expected
+    forced = build_for("residual", replace(TINY, precision="float32"), blocks=1, filters=8)
+    assert forced.get_layer("stem").dtype_policy.name == "float32"
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [((8, 0), "mixed_bfloat16"), ((7, 5), "mixed_float16"), ((6, 1), "float32"), (None, "float32")],
+)
+def test_half_precision_by_generation_of_the_gpu(monkeypatch, capability, expected):
+    details = {"compute_capability": capability} if capability else {}
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["gpu"])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
+    assert training.fast_precision() == expected
+
+
+def test_machine_says_what_computed():
+    machine = training.machine()
+    assert machine["tensorflow"] == tf.__version__ and machine["keras"] == keras.__version__
+    assert machine["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert machine["device"]

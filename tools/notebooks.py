@@ -1,0 +1,169 @@
+"""Execute the notebooks, stamp them, and keep the addresses in them right.
+
+    python -m tools.notebooks execute [--stale] [NAME ...]   run and keep outputs
+    python -m tools.notebooks check                          list what is stale
+    python -m tools.notebooks address                        rewrite set-up cells and badges
+    python -m tools.notebooks pages                          rewrite book/_generated
+
+A notebook's stamp is a hash of its code cells and of everything in srlib
+(code, weights, photos, recorded results). A page whose stamp does not match
+shows figures of another version of the code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import yaml
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+from tools import pages
+
+ROOT = Path(__file__).parents[1]
+BOOK = ROOT / "book"
+RUN_TIMES = BOOK / "_generated" / "run-times.json"
+PRESET = "cpu"
+
+
+def notebooks() -> list[Path]:
+    """The book's notebooks, in reading order."""
+    return sorted(BOOK.glob("*.ipynb"))
+
+
+def package_hash() -> str:
+    """A hash of everything in srlib that can change a figure."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "srlib").rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def stamp(notebook: NotebookNode) -> str:
+    """What a notebook's outputs depend on, in sixteen hex digits."""
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256((package_hash() + "\0".join(code)).encode()).hexdigest()[:16]
+
+
+def is_stale(path: Path) -> bool:
+    """Whether a notebook's outputs were made by other code than there is now."""
+    notebook = nbformat.read(path, as_version=4)
+    return notebook.metadata.get("srlib", {}).get("stamp") != stamp(notebook)
+
+
+def execute(path: Path) -> float:
+    """Run one notebook in the ``cpu`` preset and keep its outputs; returns seconds."""
+    notebook = nbformat.read(path, as_version=4)
+    began = time.monotonic()
+    client = NotebookClient(
+        notebook,
+        timeout=900,
+        kernel_name="python3",
+        record_timing=False,
+        resources={"metadata": {"path": str(BOOK)}},
+    )
+    client.execute()
+    seconds = time.monotonic() - began
+    for number, cell in enumerate(notebook.cells, 1):
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":
+                raise RuntimeError(f"{path.name}, cell {number} wrote to stderr: {output.text}")
+    notebook.metadata = NotebookNode(
+        kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
+        language_info={"name": "python"},
+        colab={"provenance": []},
+        srlib={"stamp": stamp(notebook), "preset": PRESET},
+    )
+    write(path, notebook)
+    return seconds
+
+
+def write(path: Path, notebook: NotebookNode) -> None:
+    """Write aside and rename: an interrupted run leaves the old page whole."""
+    nbformat.validate(notebook)
+    aside = path.with_name(path.name + ".part")
+    nbformat.write(notebook, aside)
+    os.replace(aside, path)
+
+
+def run(names: list[str], stale_only: bool) -> int:
+    """Execute the named notebooks, or all, showing progress."""
+    chosen = [p for p in notebooks() if not names or p.stem in names]
+    if stale_only:
+        chosen = [p for p in chosen if is_stale(p)]
+    os.environ["SRLIB_PRESET"] = PRESET
+    times = json.loads(RUN_TIMES.read_text()) if RUN_TIMES.exists() else {}
+    for number, path in enumerate(chosen, 1):
+        print(f"[{number}/{len(chosen)}] executing {path.name} ...", end=" ", flush=True)
+        times.setdefault(path.stem, {})[PRESET] = round(execute(path))
+        print(f"{times[path.stem][PRESET]} s", flush=True)
+    if chosen:
+        RUN_TIMES.parent.mkdir(exist_ok=True)
+        RUN_TIMES.write_text(json.dumps(times, indent=1, sort_keys=True) + "\n")
+        pages.write_all()
+    return 0
+
+
+def address() -> tuple[str, str]:
+    """The repository's URL and branch, from the one place where they stand."""
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+    return repository["url"], repository["branch"]
+
+
+def badge(path: Path) -> str:
+    """The "open in Colab" badge of a notebook; its URL is the file's own path."""
+    url, branch = address()
+    owner_and_name = url.removeprefix("https://github.com/")
+    where = path.relative_to(ROOT).as_posix()
+    link = f"https://colab.research.google.com/github/{owner_and_name}/blob/{branch}/{where}"
+    return f"[Open this chapter in Colab]({link})"
+
+
+def stamp_addresses() -> None:
+    """Write the repository's address into every set-up cell and badge."""
+    url, _ = address()
+    for path in notebooks():
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.source = re.sub(r"git\+https://[^\"'\s]+", f"git+{url}", cell.source)
+            else:
+                cell.source = re.sub(
+                    r"\[Open this chapter in Colab\]\([^)]*\)", badge(path), cell.source
+                )
+        write(path, notebook)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one of the four commands; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=("execute", "check", "address", "pages"))
+    parser.add_argument("names", nargs="*", help="notebooks, without .ipynb; default: all")
+    parser.add_argument(
+        "--stale", action="store_true", help="only those whose stamp is out of date"
+    )
+    options = parser.parse_args(arguments)
+    if options.command == "execute":
+        return run(options.names, options.stale)
+    if options.command == "address":
+        stamp_addresses()
+    elif options.command == "pages":
+        pages.write_all()
+    else:
+        stale = [path.name for path in notebooks() if is_stale(path)]
+        print("\n".join(stale) or "every notebook is up to date")
+        return int(bool(stale))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""Tables of the text pages, written from recorded results and model cards.
+
+Nothing in book/_generated is edited by hand; a test compares it with what this
+module would write now.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+GENERATED = ROOT / "book" / "_generated"
+RECORDED = ROOT / "srlib" / "recorded"
+ZOO = ROOT / "srlib" / "zoo"
+
+#: Published x2 results: model, parameters, Set5, Set14 (Y, 2 px shaved). See
+#: the bibliography; the rows are compared with ours in chapter 6.
+PUBLISHED = (
+    ("SRCNN {cite}`dong2014srcnn`", "57 K", 36.66, 32.45),
+    ("FSRCNN {cite}`dong2016fsrcnn`", "12 K", 37.00, 32.63),
+    ("VDSR {cite}`kim2016vdsr`", "665 K", 37.53, 33.03),
+    ("EDSR {cite}`lim2017edsr`", "40.7 M", 38.11, 33.92),
+)
+
+
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _parameters() -> dict[str, str]:
+    cards = [_read(path) for path in sorted(ZOO.glob("*.json"))]
+    return {card["name"]: f"{card['parameters']:,}" for card in cards}
+
+
+def results_table() -> str:
+    """The intro's table: every model on the test photos and on Set5 and Set14."""
+    benchmark, parameters = _read(RECORDED / "benchmark.json"), _parameters()
+    set5 = {row["model"]: row for row in benchmark["Set5 y"]["summary"]}
+    set14 = {row["model"]: row for row in benchmark["Set14 y"]["summary"]}
+    rows = []
+    for row in benchmark["photos"]["summary"]:
+        name = row["model"]
+        low, high = row["gain_interval"]
+        gain = f"{row['gain']:+.2f} ({low:+.2f} to {high:+.2f})" if row["gain"] else "0"
+        rows.append(
+            [
+                name,
+                parameters.get(name, "0"),
+                f"{row['psnr']:.2f}",
+                gain,
+                f"{row['won']:.0%}" if row["gain"] else "",
+                f"{set5[name]['psnr']:.2f}",
+                f"{set14[name]['psnr']:.2f}",
+            ]
+        )
+    count = len(benchmark["photos"]["images"])
+    header = ["model", "parameters", f"PSNR, {count} photos", "gain over bicubic (95 %)", "won"]
+    return _table([*header, "Set5 Y", "Set14 Y"], rows)
+
+
+def published_table() -> str:
+    """Our Set5 and Set14 values beside published ones."""
+    benchmark, parameters = _read(RECORDED / "benchmark.json"), _parameters()
+    set14 = {row["model"]: row["psnr"] for row in benchmark["Set14 y"]["summary"]}
+    rows = [
+        [f"**{r['model']}** (here)", parameters.get(r["model"], "0"), r["psnr"], set14[r["model"]]]
+        for r in benchmark["Set5 y"]["summary"]
+    ]
+    rows += [["bicubic {cite}`dong2014srcnn`", "0", 33.66, 30.24], *map(list, PUBLISHED)]
+    rows.sort(key=lambda row: row[2])
+    return _table(
+        ["model", "parameters", "Set5", "Set14"],
+        [[name, count, f"{five:.2f}", f"{fourteen:.2f}"] for name, count, five, fourteen in rows],
+    )
+
+
+def cards() -> str:
+    """Every shipped model's card as text."""
+    return "\n".join(_card(_read(path)) for path in sorted(ZOO.glob("*.json")))
+
+
+def _recipe(recipe: dict) -> str:
+    shown = {"loss", "epochs", "steps_per_epoch", "batch_size", "crop", "learning_rate", "schedule"}
+    return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in recipe.items() if k in shown)
+
+
+def _card(card: dict) -> str:
+    data, machine = card["data"], card["machine"]
+    seconds = card["seconds"] + card.get("before", {}).get("seconds", 0)
+    rows = [
+        ["what", card["summary"]],
+        ["architecture", f"`{card['architecture']}` {card['options'] or ''}"],
+        ["parameters", f"{card['parameters']:,}, {card['bytes'] / 1e6:.1f} MB as float16"],
+        [
+            "trained on",
+            f"`{data['source']}`: {data['photos']:,} photos, {data['held_out']} more held out "
+            f"for validation; fingerprint {data['fingerprint']}",
+        ],
+    ]
+    if "before" in card:
+        rows.append(["first phase", _recipe(card["before"]["recipe"])])
+    rows += [
+        ["recipe", _recipe(card["recipe"])],
+        ["precision", card["precision"]],
+        ["training time", f"{seconds / 60:.0f} minutes on {machine['device']}"],
+        ["versions", f"TensorFlow {machine['tensorflow']}, Keras {machine['keras']}"],
+        ["protocol", card["test"]["protocol"]],
+    ]
+    for row in card["test"]["summary"]:
+        if row["model"] == card["name"]:
+            low, high = row["gain_interval"]
+            score = (
+                f"{row['psnr']:.2f} dB (SD {row['sd']:.2f}), SSIM {row['ssim']:.4f}; "
+                f"{row['gain']:+.2f} dB against bicubic, 95 % interval {low:+.2f} to {high:+.2f}; "
+                f"better on {row['won']:.1%}"
+            )
+            rows.append([f"{card['test']['photos']} test photos", score])
+    rows.append(["sha256", f"`{card['sha256'][:16]}...`"])
+    return f"## `{card['name']}`\n\n" + _table(["", ""], rows)
+
+
+def status() -> str:
+    """Run times of the chapters and the provenance of each recorded result."""
+    times = _read(GENERATED / "run-times.json")
+    rows = [
+        [name, *(str(t.get(preset, "")) for preset in ("smoke", "cpu"))]
+        for name, t in sorted(times.items())
+    ]
+    text = "## Run times of the chapters, in seconds\n\n"
+    text += _table(["chapter", "`smoke`", "`cpu`"], rows)
+    text += "\n## Where each recorded number comes from\n\n"
+    rows = []
+    for path in sorted(RECORDED.glob("*.json")):
+        made = _read(path)["made_by"]
+        rows.append(
+            [
+                f"`{path.stem}`",
+                f"`{made['command']}`",
+                f"{made.get('data', '')} {made.get('fingerprint', '')}",
+                made["device"],
+                f"TensorFlow {made['tensorflow']}, Keras {made['keras']}",
+                made["commit"],
+            ]
+        )
+    header = ["result", "command", "photos and their fingerprint", "machine", "versions", "commit"]
+    return text + _table(header, rows)
+
+
+PAGES = {
+    "results.md": results_table,
+    "published.md": published_table,
+    "cards.md": cards,
+    "status.md": status,
+}
+
+
+def write_all() -> None:
+    """Write every generated page whose content changed."""
+    GENERATED.mkdir(exist_ok=True)
+    for name, make in PAGES.items():
+        path, text = GENERATED / name, make()
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
