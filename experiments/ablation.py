@@ -16,7 +16,7 @@ from pathlib import Path
 from experiments.train_zoo import HOURGLASS, PROTOCOL, ROOT, Job, open_photos, run_job
 from srlib import data, evaluation, models, results, training
 
-RECIPE = replace(HOURGLASS, epochs=4)
+RECIPE = replace(HOURGLASS, epochs=3)
 #: run -> (label in the figure, job)
 RUNS = {
     "ablation-classic": ("classic: 8x8, no skip", Job("hourglass", RECIPE)),

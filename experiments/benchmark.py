@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srlib import data, evaluation, pitfalls, results, sources, weights
+from srlib import data, evaluation, models, pitfalls, results, sources, weights
 from srlib.resize import to_float
 
 
@@ -33,7 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--photos", required=True, help="source or folder with a test split")
     parser.add_argument("--benchmarks", type=Path, help="folder that holds Set5/ and Set14/")
     options = parser.parse_args(arguments)
-    zoo = {name: weights.load(name) for name in ("lanczos", *weights.available())}
+    # The bar that a network has to pass: the best linear filter (chapter 2).
+    linear = models.fit_linear(models.linear(), *data.pairs(data.photos("embedded", "train"))[:2])
+    zoo = {"lanczos": weights.load("lanczos"), "linear": linear}
+    zoo |= {name: weights.load(name) for name in weights.available()}
     photos = data.photos(options.photos, "test", smallest=128)
     scores = evaluation.evaluate(zoo, photos, evaluation.Protocol(size=128))
     print(scores.table())

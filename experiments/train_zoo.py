@@ -53,7 +53,7 @@ HOURGLASS = Recipe(
     learning_rate=8e-4,
     epsilon=1e-8,
     steps_per_epoch=170,
-    epochs=32,
+    epochs=28,
 )
 RESIDUAL = Recipe(
     loss="l1", batch_size=16, crop=48, learning_rate=1e-3, steps_per_epoch=500, epochs=30

@@ -35,18 +35,37 @@ _HOME = {
     "predict": "inference",
     "upscale": "inference",
 }
-_MODULES = {
-    "data", "evaluation", "inference", "metrics", "models", "pitfalls", "plots", "presets",
-    "resize", "results", "sources", "training", "upsampling", "weights",
-}  # fmt: skip
-
-__all__ = sorted([*_HOME, *_MODULES, "__version__"])
+__all__ = [
+    "available",
+    "card",
+    "data",
+    "evaluate",
+    "evaluation",
+    "inference",
+    "load",
+    "metrics",
+    "models",
+    "photos",
+    "pitfalls",
+    "plots",
+    "predict",
+    "presets",
+    "psnr",
+    "resize",
+    "results",
+    "sources",
+    "ssim",
+    "training",
+    "upsampling",
+    "upscale",
+    "weights",
+]
 
 
 def __getattr__(name: str):
     if name in _HOME:
         return getattr(importlib.import_module(f"srlib.{_HOME[name]}"), name)
-    if name in _MODULES:
+    if name in __all__:
         return importlib.import_module(f"srlib.{name}")
     raise AttributeError(f"module 'srlib' has no attribute {name!r}")
 

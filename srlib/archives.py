@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from srlib.sources import PhotoError
 

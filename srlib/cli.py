@@ -46,7 +46,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="PIXELS",
         help="first reduce each photo to a square of this side, as training pairs are made",
     )
-    one.add_argument("--split", default=None, choices=("train", "test", "all"))
+    one.add_argument(
+        "--split",
+        choices=("train", "test", "all"),
+        help="default: test where DIR has splits, else all",
+    )
     one.add_argument("--json", type=Path, metavar="FILE", help="also write every value here")
     one.set_defaults(run=evaluate)
 
@@ -65,13 +69,27 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("photos", metavar="DIR", help="folder of photos, a photo set, or 'embedded'")
     one.add_argument("out", metavar="OUT", type=Path, help="the .safetensors file to write")
-    one.add_argument("--architecture", default="residual", choices=("residual", "hourglass"))
-    one.add_argument("--loss", default="l1", choices=("l1", "mse"))
-    one.add_argument("--epochs", type=_positive, default=10)
-    one.add_argument("--steps", type=_positive, default=200, help="batches in an epoch")
-    one.add_argument("--batch-size", type=_positive, default=16)
-    one.add_argument("--learning-rate", type=float, default=1e-3)
-    one.add_argument("--seed", type=int, default=0)
+    default = "(default: %(default)s)"
+    one.add_argument(
+        "--architecture",
+        default="residual",
+        choices=("residual", "hourglass"),
+        help=f"the network {default}",
+    )
+    one.add_argument(
+        "--loss", default="l1", choices=("l1", "mse"), help=f"what training reduces {default}"
+    )
+    one.add_argument(
+        "--epochs", type=_positive, default=10, help=f"validate and save so often {default}"
+    )
+    one.add_argument("--steps", type=_positive, default=200, help=f"batches in an epoch {default}")
+    one.add_argument("--batch-size", type=_positive, default=16, help=f"pairs in a batch {default}")
+    one.add_argument(
+        "--learning-rate", type=_rate, default=1e-3, help=f"Adam's, at the start {default}"
+    )
+    one.add_argument(
+        "--seed", type=int, default=0, help=f"of weights, order, crops and flips {default}"
+    )
     one.add_argument("--run-dir", type=Path, help="where to keep the state (default: OUT.run)")
     one.set_defaults(run=train)
 
@@ -82,24 +100,40 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number of at least 1")
+    return int(text)
 
 
 def _even(text: str) -> int:
-    value = int(text)
-    if value < 16 or value % 2:
-        raise argparse.ArgumentTypeError(f"{text}: must be even and at least 16")
+    if not text.isdecimal() or int(text) < 16 or int(text) % 2:
+        raise argparse.ArgumentTypeError(f"{text}: must be an even number of at least 16")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: must be a positive number")
     return value
 
 
 def evaluate(options: argparse.Namespace) -> None:
+    """``srlib evaluate``: score models on a folder of photos."""
     from dataclasses import replace
 
     from srlib import data, evaluation, weights
 
+    if options.json:  # before hours of scoring, not after
+        if options.json.is_dir():
+            raise IsADirectoryError(f"{options.json}: is a folder; name a file")
+        if not options.json.parent.is_dir():
+            raise FileNotFoundError(
+                f"{options.json}: there is no folder {options.json.parent}; make it first"
+            )
     chosen = {name: weights.load(name) for name in options.model}
     protocol = replace(evaluation.PROTOCOLS[options.protocol], size=options.size)
     photos = data.photos(options.photos, options.split or _default_split(options.photos))
@@ -108,8 +142,11 @@ def evaluate(options: argparse.Namespace) -> None:
     if options.json:
         text = json.dumps({"photos": str(options.photos)} | scores.as_json(), indent=1)
         aside = options.json.with_name(options.json.name + ".part")
-        aside.write_text(text + "\n")
-        os.replace(aside, options.json)
+        try:
+            aside.write_text(text + "\n")
+            os.replace(aside, options.json)
+        finally:
+            aside.unlink(missing_ok=True)
 
 
 def _default_split(photos: str) -> str:
@@ -120,6 +157,7 @@ def _default_split(photos: str) -> str:
 
 
 def upscale(options: argparse.Namespace) -> None:
+    """``srlib upscale``: enlarge one photo."""
     from srlib import inference, weights
 
     model = weights.load(options.model)
@@ -128,6 +166,7 @@ def upscale(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
+    """``srlib train``: train, or go on training, and write weights with a card."""
     from dataclasses import asdict
 
     from srlib import data, training, weights
@@ -144,6 +183,8 @@ def train(options: argparse.Namespace) -> None:
         seed=options.seed,
     )
     photos = data.photos(options.photos, "train", smallest=recipe.size)
+    if len(photos) < 2:
+        raise ValueError(f"{options.photos}: has one photo to train on; give at least two")
     photos, held_out = photos.hold_out(max(1, min(128, len(photos) // 8)))
     validation = data.pairs(held_out)
     model = training.build_for(options.architecture, recipe)
@@ -163,6 +204,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def models(options: argparse.Namespace) -> None:
+    """``srlib models``: list the zoo or print a card."""
     from srlib import weights
 
     if options.name:
@@ -174,12 +216,17 @@ def models(options: argparse.Namespace) -> None:
         print(f"{name:<18} {card['parameters']:>10,} parameters  {card['summary']}")
 
 
+def _warn(message: Warning, *_) -> None:
+    print(f"srlib: warning: {message}", file=sys.stderr)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = parser().parse_args(arguments)
-    warnings.showwarning = lambda message, *_: print(f"srlib: warning: {message}", file=sys.stderr)
     try:
-        options.run(options)
+        with warnings.catch_warnings():  # which puts showwarning back
+            warnings.showwarning = _warn
+            options.run(options)
     except KeyboardInterrupt:
         print("srlib: interrupted", file=sys.stderr)
         return 130

@@ -212,7 +212,7 @@ def dataset(
         low = tf.slice(low, [corner[0], corner[1], 0], [crop, crop, 3])
         high = tf.slice(high, [2 * corner[0], 2 * corner[1], 0], [2 * crop, 2 * crop, 3])
         turn = tf.cast(draw[2] * 8.0, tf.int32) if augment else tf.constant(0)
-        return tuple(tf.cast(_turn(image, turn), tf.float32) / 255.0 for image in (low, high))
+        return tuple(_turn(tf.cast(image, tf.float32) / 255.0, turn) for image in (low, high))
 
     samples = tf.data.Dataset.range(start * batch_size, np.iinfo(np.int64).max)
     samples = samples.map(sample, num_parallel_calls=tf.data.AUTOTUNE)

@@ -18,6 +18,10 @@ from srlib.sources import PhotoError, PhotoSet, is_grey
 #: Square photos of one size are predicted together, up to this many.
 BATCH = 16
 
+#: PSNR of identical images in dB, as in `srlib.metrics.PSNR`: a flat photo,
+#: which any method restores, must not make means infinite and gains undefined.
+CAP = 100.0
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -38,6 +42,7 @@ class Protocol:
     kernel: str = "bicubic"
 
     def __str__(self) -> str:
+        """The protocol in one line, to be printed beside every number."""
         channel = "RGB" if self.channel == "rgb" else "Y of BT.601 in studio range"
         size = f"photos reduced to {self.size} px" if self.size else "photos at their own size"
         return (
@@ -58,7 +63,7 @@ class Scores:
         protocol: how they were measured.
         names: file of each photo.
         labels: class of each photo.
-        psnr: model -> ``(N,)`` dB; always holds ``"bicubic"``.
+        psnr: model -> ``(N,)`` dB, at most 100; always holds ``"bicubic"``.
         ssim: model -> ``(N,)``.
     """
 
@@ -118,10 +123,11 @@ def bootstrap_interval(
     values: np.ndarray, confidence: float = 0.95, draws: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean over images (B. Efron, 1979)."""
-    values = np.asarray(values)
-    chosen = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
+    values, rng = np.asarray(values), np.random.default_rng(seed)
+    # One draw at a time: all at once would take gigabytes for 100,000 photos.
+    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(draws)]
     tail = 50 * (1 - confidence)
-    low, high = np.percentile(values[chosen].mean(axis=1), (tail, 100 - tail))
+    low, high = np.percentile(means, (tail, 100 - tail))
     return float(low), float(high)
 
 
@@ -153,7 +159,9 @@ def evaluate(
         PhotoError: when no photo could be scored.
     """
     models = {"bicubic": bicubic()} | {k: m for k, m in models.items() if k != "bicubic"}
-    rows: dict[str, list] = {key: [] for key in ("names", "labels", *models)}
+    names: list[str] = []
+    labels: list[str] = []
+    rows: dict[str, list] = {name: [] for name in models}
     batch: list[tuple[np.ndarray, str]] = []
 
     def flush() -> None:
@@ -174,18 +182,18 @@ def evaluate(
         if batch and (batch[0][0].shape != truth.shape or batch[0][1] != channel):
             flush()
         batch.append((truth, channel))
-        rows["names"].append(path.name)
-        rows["labels"].append(label)
+        names.append(path.name)
+        labels.append(label)
         if len(batch) * truth.size > BATCH * 128 * 128 * 3:
             flush()
     flush()
-    if not rows["names"]:
+    if not names:
         raise PhotoError(f"{photos.source}: none of its {len(photos)} photos could be scored")
     values = {name: np.array(rows[name]) for name in models}
     return Scores(
         protocol,
-        rows["names"],
-        rows["labels"],
+        names,
+        labels,
         {name: v[:, 0] for name, v in values.items()},
         {name: v[:, 1] for name, v in values.items()},
     )
@@ -196,7 +204,7 @@ def _score(model: keras.Model, truths: np.ndarray, protocol: Protocol) -> list[t
     options = {"channel": protocol.channel, "shave": protocol.shave}
     return list(
         zip(
-            metrics.psnr(truths, predictions, **options),
+            np.minimum(metrics.psnr(truths, predictions, **options), CAP),
             metrics.ssim(truths, predictions, **options),
             strict=True,
         )

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import requests
-from tqdm.auto import tqdm
+from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
 from srlib.archives import CHUNK, kind

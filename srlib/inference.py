@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from srlib.backend import keras
+from srlib.backend import keras, tf
+from srlib.metrics import check_range
 from srlib.models import size_multiple
 from srlib.resize import to_float, to_uint8
 from srlib.sources import PhotoError, read_photo
@@ -44,6 +46,7 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int = 16) -> np.
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] != 3 or not images.size:
         raise ValueError(f"expected RGB images (N, H, W, 3), not an array of shape {images.shape}")
+    check_range(images)
     images = to_float(images) if images.dtype == np.uint8 else np.asarray(images, np.float32)
     height, width = images.shape[1:3]
     multiple = size_multiple(model)
@@ -51,8 +54,15 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int = 16) -> np.
     if any(after for _, after in padding):
         images = np.pad(images, padding, "symmetric")
     batches = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
-    parts = [np.asarray(model(batch, training=False)) for batch in batches]
+    parts = [_compiled(model)(batch).numpy() for batch in batches]
     return np.concatenate(parts)[:, : 2 * height, : 2 * width]
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
+    """One graph for all sizes. Called directly, Keras keeps every layer's output until the end."""
+    signature = [tf.TensorSpec((None, None, None, 3), "float32")]
+    return tf.function(lambda images: model(images, training=False), input_signature=signature)
 
 
 def upscale(image: np.ndarray, model: keras.Model) -> np.ndarray:
@@ -94,14 +104,19 @@ def upscale_file(
             f"{target}: cannot write {target.suffix or 'a file without ending'}; "
             f"choose one of {', '.join(WRITABLE)}"
         )
+    if not target.parent.is_dir():
+        raise PhotoError(f"{target}: there is no folder {target.parent}; make it first")
+    photo = read_photo(source)
     if target.exists() and target.samefile(source):
         raise PhotoError(f"{target}: is the input itself; choose another name")
-    image = Image.fromarray(upscale(read_photo(source), model))
+    image = Image.fromarray(upscale(photo, model))
     aside = target.with_name(f".{target.stem}.part{target.suffix}")
     try:
         image.save(aside, **WRITABLE[target.suffix.lower()])
         os.replace(aside, target)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: too large for the format
+        reason = getattr(error, "strerror", None) or error
+        raise PhotoError(f"{target}: cannot be written ({reason})") from error
+    finally:
         aside.unlink(missing_ok=True)
-        raise PhotoError(f"{target}: cannot be written ({error.strerror or error})") from error
     return image.size

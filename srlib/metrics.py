@@ -38,7 +38,7 @@ def _prepare(truth, prediction, channel: str, shave: int, rounded: bool):
     if truth.ndim not in (3, 4) or truth.shape[-1] not in (1, 3):
         raise ValueError(f"expected (H, W, 3) or (N, H, W, 3), not {truth.shape}")
     for images in (truth, prediction):
-        _check_range(images)
+        check_range(images)
     both = []
     for images in (truth, prediction):
         if images.ndim == 3:
@@ -127,7 +127,7 @@ def ssim(
     return float(values[0]) if single else values
 
 
-def _check_range(images: np.ndarray) -> None:
+def check_range(images: np.ndarray) -> None:
     """Refuse 0..255 floats and other integers: clipped to [0, 1] they would all be white."""
     if images.dtype != np.uint8 and (images.dtype.kind not in "f" or images.max(initial=0) > 4):
         raise ValueError(

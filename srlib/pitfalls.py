@@ -49,7 +49,7 @@ FIELD: dict[str, Any] = {
     "pool_errors": False,
 }
 
-#: name of the variant -> the choice it changes.
+#: By name, the choices that a variant changes.
 VARIANTS: dict[str, dict[str, Any]] = {
     "the field's protocol": {},
     "RGB instead of Y": {"channel": _rgb},

@@ -196,8 +196,15 @@ def bars(
         ends = np.array([intervals[name] for name in names])
         errors = np.abs(ends.T - heights)
     axis.barh(names, heights, xerr=errors, color=COLOURS[0], height=0.6, capsize=3)
-    for row, value in enumerate(heights):
-        axis.annotate(f"{value:.2f} ", (0, row), va="center", ha="left", fontsize=9, color="white")
+    for row, (name, value) in enumerate(zip(names, heights, strict=True)):
+        # Beyond the bar's end: inside, the number of a short bar would be white on white.
+        side = 1 if value >= 0 else -1
+        end = max((value, *intervals[name]), key=lambda x: side * x) if intervals else value
+        axis.annotate(
+            f"{value:.2f}", (end, row), (5 * side, 0), textcoords="offset points", va="center",
+            ha="left" if side > 0 else "right", fontsize=9,
+        )  # fmt: skip
+    axis.margins(x=0.12)
     axis.set_xlabel(xlabel)
     axis.grid(False, axis="y")
     return fig

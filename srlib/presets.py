@@ -46,7 +46,7 @@ PRESETS = {
     # Seconds a chapter: does every cell run? Its figures are never published.
     "smoke": Preset("smoke", "embedded", 24, 8, 1, 8, 2, 4, 4, 16),
     # Minutes a chapter on two laptop cores: the published figures.
-    "cpu": Preset("cpu", "embedded", None, None, 2, 32, 6, 100, 16, 24),
+    "cpu": Preset("cpu", "embedded", None, None, 2, 32, 8, 150, 16, 32),
     # About ten minutes a chapter on a Colab T4, on a real data set, to the end.
     "gpu": Preset("gpu", "flower_photos", None, 500, 6, 64, 20, 500, 32, 48),
 }

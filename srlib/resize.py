@@ -43,7 +43,7 @@ def _lanczos3(x: np.ndarray) -> np.ndarray:
     return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
 
 
-#: name -> (kernel function, support: its width in input pixels)
+#: By name, a kernel's function and its support (its width in input pixels).
 KERNELS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     "bicubic": (_cubic, 4.0),
     "bilinear": (_triangle, 2.0),

@@ -35,13 +35,19 @@ def write(name: str, content: dict[str, Any], *, folder: Path = FOLDER, **made_b
     made_by = made_by | machine() | {"commit": commit()}
     folder.mkdir(parents=True, exist_ok=True)
     path, aside = folder / f"{name}.json", folder / f"{name}.json.part"
-    aside.write_text(json.dumps({"made_by": made_by} | content, indent=1) + "\n")
-    os.replace(aside, path)
+    try:
+        aside.write_text(json.dumps({"made_by": made_by} | content, indent=1) + "\n")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
     return path
 
 
 def commit() -> str:
     """The checked-out git commit, short; with ``+`` where files differ from it."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+"]
-    done = subprocess.run(git, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(git, capture_output=True, text=True, check=False)
+    except OSError:  # git is not installed
+        return "unknown"
     return done.stdout.strip() or "unknown"

@@ -121,15 +121,16 @@ class SubPixelConv2D(keras.layers.Layer):
     """Convolution to ``filters * scale**2`` channels, rearranged into a larger image.
 
     W. Shi et al., "Real-Time Single Image and Video Super-Resolution Using an
-    Efficient Sub-Pixel Convolutional Neural Network", CVPR 2016. The weights
-    start as in ICNR (A. Aitken et al., arXiv 1707.02937): all phases equal, so
-    that the untrained layer is a nearest-neighbour enlargement and draws no
-    checkerboard.
+    Efficient Sub-Pixel Convolutional Neural Network", CVPR 2016.
 
     Args:
         filters: channels of the enlarged image.
         scale: integer enlargement.
         kernel_size: of the convolution.
+        kernel_initializer: ``"icnr"`` (A. Aitken et al., arXiv 1707.02937)
+            makes all phases equal, so that the untrained layer is a
+            nearest-neighbour enlargement and draws no checkerboard; or any
+            Keras initialiser.
 
     Call arguments:
         inputs: ``(N, H, W, C)``.
@@ -138,11 +139,19 @@ class SubPixelConv2D(keras.layers.Layer):
         ``(N, H*scale, W*scale, filters)``.
     """
 
-    def __init__(self, filters: int, scale: int = 2, kernel_size: int = 3, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        scale: int = 2,
+        kernel_size: int = 3,
+        kernel_initializer: str = "icnr",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.filters = filters
         self.scale = scale
         self.kernel_size = kernel_size
+        self.kernel_initializer = kernel_initializer
 
     def build(self, input_shape):
         phases = self.scale**2
@@ -152,10 +161,11 @@ class SubPixelConv2D(keras.layers.Layer):
             one = glorot((*shape[:3], shape[3] // phases), dtype=dtype)
             return tf.tile(one, (1, 1, 1, phases))
 
+        start = self.kernel_initializer
         self.conv_kernel = self.add_weight(
             name="kernel",
             shape=(self.kernel_size,) * 2 + (input_shape[-1], self.filters * phases),
-            initializer=icnr,
+            initializer=icnr if start == "icnr" else start,
         )
         self.bias = self.add_weight(
             name="bias", shape=(self.filters * phases,), initializer="zeros"
@@ -174,6 +184,7 @@ class SubPixelConv2D(keras.layers.Layer):
             "filters": self.filters,
             "scale": self.scale,
             "kernel_size": self.kernel_size,
+            "kernel_initializer": self.kernel_initializer,
         }
 
 

@@ -58,11 +58,22 @@ def card(name: str | os.PathLike) -> dict[str, Any]:
     Raises:
         WeightsError: when there is no such model or its card is unreadable.
     """
+    if str(name) in BASELINES:
+        raise WeightsError(f"{name}: is computed, not trained, and has no model card")
     path = _find(name).with_suffix(".json")
     try:
-        return json.loads(path.read_text())
+        about = json.loads(path.read_text())
+        if not isinstance(about, dict):
+            raise ValueError("it is not a JSON object")
+        lacking = [key for key in ("architecture", "options", "sha256") if key not in about]
+        if lacking:
+            raise ValueError(f"it lacks {', '.join(lacking)}")
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: the model card is missing or damaged ({error})") from error
+        raise WeightsError(
+            f"{path}: the model card is missing or damaged ({error}); "
+            "install srlib again, or copy the weights and their card anew"
+        ) from error
+    return about
 
 
 def load(name: str | os.PathLike, dtype: str = "float32") -> keras.Model:
@@ -75,7 +86,7 @@ def load(name: str | os.PathLike, dtype: str = "float32") -> keras.Model:
         dtype: Keras dtype policy to compute in.
 
     Returns:
-        A Keras model: RGB float ``(N, H, W, 3)`` in [0, 1] to
+        A Keras model from RGB float ``(N, H, W, 3)`` in [0, 1] to
         ``(N, 2H, 2W, 3)`` in [0, 1].
 
     Raises:
@@ -93,9 +104,16 @@ def load(name: str | os.PathLike, dtype: str = "float32") -> keras.Model:
         )
     try:
         tensors = safetensors.load(content)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:  # KeyError: a type NumPy lacks
         raise WeightsError(f"{path}: cannot be read as safetensors ({error})") from error
-    model = models.build(about["architecture"], **about["options"], dtype=dtype)
+    # Networks without a choice of dtype compute in float32, everyone's default.
+    computing = {} if dtype == "float32" else {"dtype": dtype}
+    try:
+        model = models.build(about["architecture"], **about["options"], **computing)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path}: the network its card describes cannot be built ({error})"
+        ) from error
     _assign(model, tensors, path)
     return model
 
@@ -138,7 +156,8 @@ def save(
     path = Path(path)
     if path.suffix != SUFFIX:
         raise WeightsError(f"{path}: must end in {SUFFIX}")
-    tensors = {v.path: np.asarray(v, np.float32).astype(np.float16) for v in model.variables}
+    with np.errstate(over="ignore"):  # reported below, by name
+        tensors = {v.path: np.asarray(v, np.float32).astype(np.float16) for v in model.variables}
     broken = [key for key, value in tensors.items() if not np.isfinite(value).all()]
     if broken:
         raise WeightsError(f"{path}: not written, {broken[0]} holds values float16 cannot store")
@@ -152,13 +171,17 @@ def save(
         "sha256": hashlib.sha256(content).hexdigest(),
         **about,
     }
+    card_content = (json.dumps(about, indent=1) + "\n").encode()  # may fail: before any writing
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_aside(path, content)
-    _write_aside(path.with_suffix(".json"), (json.dumps(about, indent=1) + "\n").encode())
+    _write_aside(path.with_suffix(".json"), card_content)
     return path
 
 
 def _write_aside(path: Path, content: bytes) -> None:
     aside = path.with_name(path.name + ".part")
-    aside.write_bytes(content)
-    os.replace(aside, path)
+    try:
+        aside.write_bytes(content)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)

@@ -9,7 +9,8 @@ ROOT = Path(__file__).parents[1]
 
 def main() -> int:
     """Build; on success print where to open the book."""
-    command = [sys.executable, "-m", "jupyter_book", "build", str(ROOT), "-W", "-n", "--keep-going"]
+    program = str(Path(sys.executable).with_name("jupyter-book"))
+    command = [program, "build", str(ROOT), "-W", "-n", "--keep-going"]
     code = subprocess.run([*command, "--quiet"], cwd=ROOT, check=False).returncode
     page = ROOT / "_build" / "html" / "book" / "intro.html"
     if code or not page.exists():

@@ -1,0 +1,393 @@
+"""The command: what it prints, writes and returns."""
+
+import argparse
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import smooth_photo
+from PIL import Image
+
+import srlib
+from srlib import cli, data, evaluation, inference, models, weights
+from srlib.cli import main
+
+COMMANDS = ("evaluate", "upscale", "train", "models")
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command; returns exit code, standard output and standard error."""
+
+    def run(*arguments):
+        code = main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def refused(outcome, *words) -> None:
+    """Exit code 1 and one line on stderr that names the thing."""
+    code, out, err = outcome
+    assert code == 1
+    assert out == ""
+    assert err.startswith("srlib: error: ")
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    for word in words:
+        assert str(word) in err
+
+
+# --- help and usage
+
+
+def help_of(command, capsys) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--help"])
+    assert caught.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_lists_commands_and_exit_codes(capsys):
+    text = help_of([], capsys)
+    for command in COMMANDS:
+        assert f"    {command} " in text
+    assert "Exit codes: 0 done, 1" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_explains_every_option(command, capsys):
+    text = " ".join(help_of([command], capsys).split())
+    (commands,) = (a for a in cli.parser()._actions if isinstance(a, argparse._SubParsersAction))
+    actions = commands.choices[command]._actions
+    assert len(actions) > 1
+    for action in actions:
+        name = action.option_strings[-1] if action.option_strings else action.metavar or action.dest
+        assert name in text
+        assert action.help, f"{name} is not explained"
+        assert " ".join(action.help.split()).split("%")[0].strip()[:20] in text
+
+
+def test_help_does_not_wait_for_tensorflow():
+    code = (
+        "import sys\n"
+        "from srlib.cli import main\n"
+        "try:\n"
+        "    main(['train', '--help'])\n"
+        "except SystemExit as done:\n"
+        "    assert done.code == 0\n"
+        "sys.exit(bool({'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)))\n"
+    )
+    root = Path(srlib.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--learning-rate" in done.stdout
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"srlib {srlib.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "COMMAND"),
+        (["sharpen"], "sharpen"),
+        (["evaluate"], "DIR"),
+        (["evaluate", "d", "--size", "7"], "7: must be an even number of at least 16"),
+        (["evaluate", "d", "--size", "14"], "14: must be an even number"),
+        (["evaluate", "d", "--size", "big"], "big: must be an even number"),
+        (["evaluate", "d", "--protocol", "hsv"], "hsv"),
+        (["evaluate", "d", "--model"], "--model"),
+        (["upscale", "in.png"], "OUT"),
+        (["train", "d", "o.safetensors", "--epochs", "0"], "0: must be a whole number"),
+        (["train", "d", "o.safetensors", "--steps", "x"], "x: must be a whole number"),
+        (["train", "d", "o.safetensors", "--batch-size=-1"], "-1: must be a whole number"),
+        (["train", "d", "o.safetensors", "--learning-rate", "nan"], "nan: must be a positive"),
+        (["train", "d", "o.safetensors", "--learning-rate", "x"], "x: must be a positive"),
+        (["train", "d", "o.safetensors", "--loss", "l3"], "l3"),
+    ],
+)
+def test_wrong_usage_is_code_2(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("usage: srlib")
+    assert message in captured.err.splitlines()[-1]
+
+
+# --- models
+
+
+def test_models_are_listed(run):
+    code, out, err = run("models")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines] == srlib.available()
+    for line, name in zip(lines, srlib.available(), strict=True):
+        card = srlib.card(name)
+        assert f" {card['parameters']:,} parameters " in line
+        assert line.endswith(card["summary"])
+
+
+def test_a_card_is_printed(run):
+    code, out, _ = run("models", "residual-mse")
+    assert code == 0
+    card = srlib.card("residual-mse")
+    assert json.loads(out) == {k: v for k, v in card.items() if k != "history"}
+    assert card["history"]
+
+
+def test_models_without_a_card(run):
+    refused(run("models", "resnet"), "resnet: no such model", "residual-mse")
+    refused(run("models", "bicubic"), "bicubic: is computed")
+
+
+# --- evaluate
+
+
+def test_evaluate_prints_and_writes_the_same(run, photo_folder, tmp_path):
+    file = tmp_path / "scores.json"
+    code, out, err = run(
+        "evaluate", photo_folder, "--model", "lanczos", "--model", "nearest", "--json", file
+    )
+    assert (code, err) == (0, "")
+    first, _, *rows = out.splitlines()
+    assert first.startswith("12 photos; RGB, 0 px shaved")
+    content = json.loads(file.read_text())
+    assert content["photos"] == str(photo_folder)
+    assert [row.split()[0] for row in rows] == ["bicubic", "lanczos", "nearest"]
+    for printed, row in zip(rows, content["summary"], strict=True):
+        words = printed.replace("[", " ").replace("]", " ").replace(",", " ").split()
+        assert words[0] == row["model"]
+        keys = ("psnr", "sd", "median", "ssim", "gain")
+        numbers = [row[k] for k in keys] + row["gain_interval"]
+        np.testing.assert_allclose([float(w) for w in words[1:8]], numbers, atol=0.006)
+        assert words[8] == f"{row['won']:.1%}"
+        values = [image[f"psnr {row['model']}"] for image in content["images"]]
+        assert np.mean(values) == pytest.approx(row["psnr"], abs=1e-3)
+    assert [i["name"] for i in content["images"]] == [f"photo{i:02}.png" for i in range(12)]
+    assert {p.name for p in tmp_path.iterdir()} == {"photos", "scores.json"}
+    scores = evaluation.evaluate({"lanczos": models.lanczos()}, data.photos(photo_folder, "all"))
+    assert content["summary"][1]["psnr"] == pytest.approx(scores.psnr["lanczos"].mean())
+
+
+def test_evaluate_by_the_other_protocol(run, photo_folder):
+    code, out, _ = run("evaluate", photo_folder, "--protocol", "y", "--size", "32")
+    assert code == 0
+    assert out.startswith("12 photos; Y of BT.601 in studio range, 2 px shaved")
+    assert "photos reduced to 32 px" in out
+    assert out.splitlines()[2].startswith("bicubic")
+
+
+def test_evaluate_takes_the_test_split_where_there_is_one(run, tmp_path):
+    for split, count in (("train", 3), ("test", 2)):
+        folder = tmp_path / "tree" / split / "cat"
+        folder.mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(smooth_photo(20, 20, i)).save(folder / f"{i}.png")
+    for options, count in (((), 2), (("--split", "train"), 3), (("--split", "all"), 5)):
+        code, out, _ = run("evaluate", tmp_path / "tree", *options)
+        assert code == 0
+        assert out.startswith(f"{count} photos")
+
+
+def test_evaluate_with_a_file_of_weights(run, photo_folder, tmp_path):
+    options = {"blocks": 1, "filters": 4}
+    file = tmp_path / "mine.safetensors"
+    weights.save(models.residual(**options), file, "residual", options)
+    code, out, _ = run("evaluate", photo_folder, "--model", file)
+    assert code == 0
+    assert f"\n{file} " in out
+
+
+@pytest.mark.filterwarnings("default")
+def test_evaluate_goes_on_without_a_damaged_photo(run, photo_folder):
+    file = photo_folder / "photo03.png"
+    file.write_bytes(file.read_bytes()[:300])
+    (photo_folder / "note.png").write_text("no image")
+    before = warnings.showwarning
+    code, out, err = run("evaluate", photo_folder)
+    assert warnings.showwarning is before
+    assert code == 0
+    assert out.startswith("11 photos")
+    lines = err.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("srlib: warning: ") for line in lines)
+    assert "note.png" in lines[0]
+    assert "photo03.png" in lines[1]
+
+
+def test_evaluate_refuses_bad_input(run, photo_folder, tmp_path):
+    refused(
+        run("evaluate", photo_folder, "--model", "resnet"), "resnet: no such model", "residual-mse"
+    )
+    refused(run("evaluate", tmp_path / "gone"), tmp_path / "gone", "nor a folder")
+    (tmp_path / "empty").mkdir()
+    refused(run("evaluate", tmp_path / "empty"), tmp_path / "empty", "no usable photos", ".jpg")
+    file = tmp_path / "net.safetensors"
+    weights.save(models.linear(5), file, "linear", {"taps": 5})
+    file.write_bytes(file.read_bytes()[:-1])
+    refused(run("evaluate", photo_folder, "--model", file), file, "damaged")
+    file.with_suffix(".json").write_text("[]")
+    refused(run("evaluate", photo_folder, "--model", file), file.with_suffix(".json"))
+
+
+def test_evaluate_refuses_an_impossible_json_file_before_scoring(
+    run, photo_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(evaluation, "evaluate", None)  # would be a TypeError
+    target = tmp_path / "gone" / "scores.json"
+    refused(run("evaluate", photo_folder, "--json", target), target, "no folder")
+    refused(run("evaluate", photo_folder, "--json", tmp_path), tmp_path, "is a folder")
+    assert {p.name for p in tmp_path.iterdir()} == {"photos"}
+
+
+def test_a_failed_write_of_json_leaves_the_old(run, photo_folder, tmp_path, monkeypatch):
+    file = tmp_path / "scores.json"
+    file.write_text("old")
+
+    def disk_full(*_):
+        raise OSError(28, "No space left on device", str(file))
+
+    monkeypatch.setattr(cli.os, "replace", disk_full)
+    code, _, err = run("evaluate", photo_folder, "--json", file)
+    assert code == 1
+    assert err == f"srlib: error: [Errno 28] No space left on device: '{file}'\n"
+    assert file.read_text() == "old"
+    assert {p.name for p in tmp_path.iterdir()} == {"photos", "scores.json"}
+
+
+# --- upscale
+
+
+def test_upscale(run, photo_folder, tmp_path):
+    source, target = photo_folder / "photo00.png", tmp_path / "out.png"
+    code, out, err = run("upscale", source, target, "--model", "bicubic")
+    assert (code, err) == (0, "")
+    assert out == f"{target}: 80x72 pixels, by bicubic\n"
+    expected = inference.upscale(smooth_photo(36, 40, 0), models.bicubic())
+    with Image.open(target) as image:
+        np.testing.assert_array_equal(image, expected)
+
+
+def test_upscale_uses_a_shipped_network_by_default(run, photo_folder, tmp_path):
+    code, out, _ = run("upscale", photo_folder / "photo00.png", tmp_path / "out.png")
+    assert code == 0
+    assert out.endswith("by residual-mse\n")
+    expected = inference.upscale(smooth_photo(36, 40, 0), srlib.load("residual-mse"))
+    with Image.open(tmp_path / "out.png") as image:
+        np.testing.assert_array_equal(image, expected)
+
+
+def test_upscale_refuses_bad_input(run, photo_folder, tmp_path):
+    source, target = photo_folder / "photo00.png", tmp_path / "out.png"
+    fast = ("--model", "bicubic")
+    refused(run("upscale", tmp_path / "gone.png", target, *fast), tmp_path / "gone.png")
+    (tmp_path / "note.jpg").write_text("no image")
+    refused(run("upscale", tmp_path / "note.jpg", target, *fast), tmp_path / "note.jpg")
+    refused(run("upscale", source, tmp_path / "out.svg", *fast), tmp_path / "out.svg", ".png")
+    refused(run("upscale", source, source, *fast), source, "input itself")
+    refused(run("upscale", source, target, "--model", "resnet"), "resnet", "residual-mse")
+    assert {p.name for p in tmp_path.iterdir()} == {"photos", "note.jpg"}
+
+
+# --- train
+
+
+@pytest.fixture
+def large_photos(tmp_path) -> Path:
+    """Twelve photos of 130 pixels."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    for i in range(12):
+        Image.fromarray(smooth_photo(130, 130, i)).save(folder / f"{i:02}.png")
+    return folder
+
+
+def small_network(monkeypatch):
+    """The smallest residual network under the architecture's name: seconds, not minutes."""
+    small = {"blocks": 1, "filters": 4}
+    monkeypatch.setitem(
+        models.ARCHITECTURES, "residual", lambda **options: models.residual(**(small | options))
+    )
+
+
+def test_train_then_evaluate_then_resume(run, large_photos, tmp_path, monkeypatch):
+    small_network(monkeypatch)
+    out_file = tmp_path / "mine.safetensors"
+    tiny = ("--epochs", 1, "--steps", 2, "--batch-size", 2, "--seed", 7)
+    code, out, err = run("train", large_photos, out_file, *tiny)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1].startswith(f"{out_file}: validation PSNR ")
+    card = weights.card(out_file)
+    assert card["recipe"]["epochs"] == 1
+    assert card["recipe"]["seed"] == 7
+    assert len(card["history"]) == 1
+    used = card["data"]["photos"] + card["data"]["validation"]
+    assert used == len(data.photos(large_photos, "train"))
+    assert (tmp_path / "mine.run" / "state.json").exists()
+
+    # Once more: nothing is left to train, and the very same weights are written.
+    before = out_file.read_bytes()
+    out_file.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "dataset", None)
+        assert run("train", large_photos, out_file, *tiny)[0] == 0
+    assert out_file.read_bytes() == before
+    assert weights.card(out_file)["history"] == card["history"]
+
+    refused(run("train", large_photos, out_file, *tiny, "--loss", "mse"), "mine.run", "(loss)")
+    assert out_file.read_bytes() == before
+
+    code, out, _ = run("evaluate", large_photos, "--model", out_file)
+    assert code == 0
+    assert out.splitlines()[-1].startswith(str(out_file))
+
+
+def test_train_refuses_bad_input(run, photo_folder, large_photos, tmp_path):
+    out_file = tmp_path / "mine.safetensors"
+    refused(run("train", large_photos, tmp_path / "mine.h5"), "mine.h5", ".safetensors")
+    refused(run("train", tmp_path / "gone", out_file), tmp_path / "gone")
+    refused(run("train", photo_folder, out_file), photo_folder, "128 pixels", "40x36")
+    # Which photos are for training is decided by their names.
+    name = data.photos(large_photos, "train").paths[0].name
+    for path in large_photos.iterdir():
+        if path.name != name:
+            path.unlink()
+    refused(run("train", large_photos, out_file), large_photos, "one photo")
+    assert {p.name for p in tmp_path.iterdir()} == {"photos", "large"}
+
+
+# --- interruption
+
+
+def test_ctrl_c_is_code_130(run, photo_folder, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluation, "evaluate", interrupted)
+    before = warnings.showwarning
+    code, out, err = run("evaluate", photo_folder)
+    assert (code, out, err) == (130, "", "srlib: interrupted\n")
+    assert warnings.showwarning is before
+
+
+def test_a_bug_is_not_disguised(photo_folder, monkeypatch):
+    monkeypatch.setattr(evaluation, "evaluate", None)
+    before = warnings.showwarning
+    with pytest.raises(TypeError):
+        main(["evaluate", str(photo_folder)])
+    assert warnings.showwarning is before

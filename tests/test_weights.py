@@ -1,0 +1,302 @@
+"""The zoo: what is written comes back, and nothing else is accepted."""
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import socket
+import struct
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import srlib
+from srlib import models, weights
+from srlib.weights import WeightsError
+
+SMALL = {
+    "residual": {"blocks": 1, "filters": 8},
+    "hourglass": {"depth": 1},
+    "linear": {"taps": 5},
+}
+
+
+def randomised(architecture: str, options: dict, seed: int = 1) -> keras.Model:
+    """A network none of whose variables holds its initial value."""
+    model = models.build(architecture, **options)
+    rng = np.random.default_rng(seed)
+    for variable in model.variables:
+        variable.assign(rng.uniform(0.05, 0.1, variable.shape).astype(np.float32))
+    return model
+
+
+@pytest.fixture
+def saved(tmp_path) -> Path:
+    """A small residual network, written with its card."""
+    model = randomised("residual", SMALL["residual"])
+    return weights.save(model, tmp_path / "net.safetensors", "residual", SMALL["residual"])
+
+
+def rewrite_card(path: Path, **changes) -> None:
+    card = path.with_suffix(".json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | changes))
+
+
+def match_card(path: Path) -> None:
+    """Make the card vouch for the file as it is now, as an attacker would."""
+    rewrite_card(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+# --- there and back
+
+
+@pytest.mark.parametrize("architecture", SMALL)
+def test_round_trip_is_float16_rounding_and_nothing_else(architecture, tmp_path, rng):
+    options = SMALL[architecture]
+    model = randomised(architecture, options)
+    path = weights.save(model, tmp_path / "deep" / "net.safetensors", architecture, options)
+    assert path == tmp_path / "deep" / "net.safetensors"
+    again = weights.load(path)
+    changed = 0
+    for before, after in zip(model.variables, again.variables, strict=True):
+        expected = np.asarray(before, np.float32).astype(np.float16).astype(np.float32)
+        np.testing.assert_array_equal(np.asarray(after, np.float32), expected)
+        changed += np.any(expected != np.asarray(before, np.float32))
+        before.assign(expected)
+    assert changed  # so the rounding was seen
+    low = rng.random((2, 8, 6, 3), np.float32)
+    np.testing.assert_array_equal(again(low, training=False), model(low, training=False))
+
+
+def test_load_gives_the_dtype_asked_for(saved):
+    model = weights.load(str(saved), dtype="mixed_bfloat16")
+    assert model.get_layer("stem").compute_dtype == "bfloat16"
+    assert model.get_layer("stem").kernel.dtype == "float32"
+    assert weights.load(saved).get_layer("stem").compute_dtype == "float32"
+
+
+def test_card_says_what_the_file_is(tmp_path):
+    model = randomised("residual", SMALL["residual"])
+    path = weights.save(
+        model, tmp_path / "v1.2.safetensors", "residual", SMALL["residual"], summary="a test"
+    )
+    content = path.read_bytes()
+    assert weights.card(path) == {
+        "name": "v1.2",
+        "architecture": "residual",
+        "options": {"blocks": 1, "filters": 8},
+        "parameters": model.count_params(),
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "summary": "a test",
+    }
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["v1.2.json", "v1.2.safetensors"]
+    tensors = safetensors.numpy.load_file(path)
+    assert {t.dtype for t in tensors.values()} == {np.dtype(np.float16)}
+    assert sum(t.size for t in tensors.values()) == model.count_params()
+
+
+@pytest.mark.parametrize("name", weights.BASELINES)
+def test_baselines_load_without_a_file_and_have_no_card(name):
+    assert weights.load(name).name == name
+    with pytest.raises(WeightsError, match=f"^{name}: is computed"):
+        weights.card(name)
+
+
+# --- what is shipped
+
+
+def test_shipped_models_are_listed_whole_and_small():
+    names = srlib.available()
+    assert {"residual-mse", "hourglass-mse"} <= set(names)
+    assert names == sorted(names)
+    for name in names:
+        content = (weights.ZOO / f"{name}.safetensors").read_bytes()
+        card = srlib.card(name)
+        assert hashlib.sha256(content).hexdigest() == card["sha256"], name
+        assert card["bytes"] == len(content)
+        assert card["name"] == name
+        assert card["summary"]
+    files = list(weights.ZOO.iterdir())
+    assert sum(f.stat().st_size for f in files) < 20e6
+    assert {f.suffix for f in files} == {".safetensors", ".json"}
+    assert len(files) == 2 * len(names)
+
+
+def test_shipped_models_load_without_a_network_and_enlarge(monkeypatch, rng):
+    def refused(*_, **__):
+        raise AssertionError("load must not use the network")
+
+    for name in ("socket", "create_connection", "getaddrinfo"):
+        monkeypatch.setattr(socket, name, refused)
+    for name in srlib.available():
+        model = srlib.load(name)
+        card = srlib.card(name)
+        assert model.count_params() == card["parameters"]
+        residual = card["architecture"] == "residual"
+        for height, width in [(7, 13), (1, 5), (16, 8)] if residual else [(16, 8)]:
+            low = rng.random((2, height, width, 3), np.float32)
+            high = np.asarray(model(low, training=False))
+            assert high.shape == (2, 2 * height, 2 * width, 3)
+            assert high.dtype == np.float32
+            assert high.min() >= 0
+            assert high.max() <= 1
+            assert np.ptp(high) > 0
+
+
+# --- damage
+
+
+def test_one_flipped_bit_is_refused(saved):
+    content = bytearray(saved.read_bytes())
+    content[-5] ^= 1
+    saved.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"net\.safetensors: is not the file .*damaged"):
+        weights.load(saved)
+
+
+@pytest.mark.parametrize("vouched", [False, True], ids=["card differs", "card matches"])
+@pytest.mark.parametrize("kept", [0, 5, 100, -1])
+def test_truncated_and_empty_files_are_refused(saved, kept, vouched):
+    saved.write_bytes(saved.read_bytes()[:kept])
+    if vouched:
+        match_card(saved)
+    reason = "cannot be read as safetensors" if vouched else "is not the file its card describes"
+    with pytest.raises(WeightsError, match=rf"net\.safetensors: {reason}"):
+        weights.load(saved)
+
+
+def test_a_type_that_numpy_lacks_is_refused(saved):
+    header = json.dumps({"a": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
+    saved.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 4)
+    match_card(saved)
+    with pytest.raises(WeightsError, match=r"net\.safetensors: cannot be read"):
+        weights.load(saved)
+
+
+class Trap:
+    """Creates a folder when it is unpickled."""
+
+    def __init__(self, target):
+        self.target = str(target)
+
+    def __reduce__(self):
+        return os.mkdir, (self.target,)
+
+
+@pytest.mark.parametrize("vouched", [False, True], ids=["card differs", "card matches"])
+def test_a_pickle_is_refused_and_not_executed(saved, tmp_path, vouched):
+    saved.write_bytes(pickle.dumps(Trap(tmp_path / "executed")))
+    if vouched:
+        match_card(saved)
+    with pytest.raises(WeightsError, match=r"net\.safetensors"):
+        weights.load(saved)
+    assert not (tmp_path / "executed").exists()
+    pickle.loads(saved.read_bytes())  # the trap works
+    assert (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "hourglass", "options": {"depth": 1}}, "does not belong to hourglass"),
+        ({"options": {"blocks": 2, "filters": 8}}, r"4 names differ, first 'block2a/bias'"),
+        ({"options": {"blocks": 1, "filters": 4}}, r"is \(3, 3, 3, 8\), but residual needs"),
+        ({"architecture": "unheard-of"}, "unknown architecture 'unheard-of'"),
+        ({"options": {"colour": "blue"}}, "cannot be built"),
+        ({"options": 7}, "cannot be built"),
+        ({"architecture": ["residual"]}, "cannot be built"),
+    ],
+)
+def test_weights_of_another_network_are_refused(saved, changes, message):
+    rewrite_card(saved, **changes)
+    with pytest.raises(WeightsError, match=rf"net\.safetensors: .*{message}"):
+        weights.load(saved)
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[1, 2]", "3", "\udcff"])
+def test_missing_and_damaged_cards_are_named(saved, content):
+    card = saved.with_suffix(".json")
+    card.unlink()
+    if content is not None:
+        card.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(WeightsError, match=r"net\.json: the model card is missing or damaged"):
+        weights.load(saved)
+
+
+@pytest.mark.parametrize("key", ["architecture", "options", "sha256"])
+def test_a_card_that_lacks_something_says_what(saved, key):
+    card = saved.with_suffix(".json")
+    card.write_text(json.dumps({k: v for k, v in weights.card(saved).items() if k != key}))
+    with pytest.raises(WeightsError, match=rf"net\.json: .*lacks {key}"):
+        weights.load(saved)
+
+
+@pytest.mark.parametrize("ask", [weights.load, weights.card])
+@pytest.mark.parametrize("name", ["resnet", "gone.safetensors", "", "../zoo/residual-mse"])
+def test_an_unknown_name_lists_what_there_is(name, ask):
+    with pytest.raises(WeightsError) as caught:
+        ask(name)
+    message = str(caught.value)
+    assert message.startswith(f"{name}: no such model")
+    for known in (*weights.available(), *weights.BASELINES):
+        assert known in message
+
+
+# --- writing
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 70_000.0])
+def test_values_that_float16_cannot_store_are_refused(tmp_path, value):
+    model = randomised("residual", SMALL["residual"])
+    kernel = np.array(model.get_layer("body").kernel)
+    kernel[0, 0, 0, 0] = value
+    model.get_layer("body").kernel.assign(kernel)
+    with pytest.raises(WeightsError, match=r"net\.safetensors: not written, body/kernel"):
+        weights.save(model, tmp_path / "net.safetensors", "residual", SMALL["residual"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_ending_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match=r"net\.h5: must end in \.safetensors"):
+        weights.save(randomised("linear", {}), tmp_path / "net.h5", "linear")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fault", ["replace", "write", "card"])
+def test_an_interrupted_save_leaves_the_old_model(saved, fault, monkeypatch):
+    before = {p.name: p.read_bytes() for p in saved.parent.iterdir()}
+    other = randomised("residual", SMALL["residual"], seed=2)
+    about = {"history": object()} if fault == "card" else {}  # cannot become JSON
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    def disk_full(path, content):
+        with open(path, "wb") as file:
+            file.write(content[:50])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if fault == "replace":
+            patch.setattr(os, "replace", killed)
+        if fault == "write":
+            patch.setattr(Path, "write_bytes", disk_full)
+        with pytest.raises((KeyboardInterrupt, OSError, TypeError)):
+            weights.save(other, saved, "residual", SMALL["residual"], **about)
+    assert {p.name: p.read_bytes() for p in saved.parent.iterdir()} == before
+    weights.load(saved)
+
+
+def test_a_file_and_its_card_can_be_moved_together(saved, tmp_path):
+    target = tmp_path / "elsewhere" / "renamed.safetensors"
+    target.parent.mkdir()
+    shutil.copy(saved, target)
+    with pytest.raises(WeightsError, match=r"renamed\.json"):
+        weights.load(target)
+    shutil.copy(saved.with_suffix(".json"), target.with_suffix(".json"))
+    assert weights.load(target).count_params() == weights.card(saved)["parameters"]
