@@ -39,8 +39,9 @@ def read_photo(path: str | os.PathLike) -> np.ndarray:
         PhotoError: naming the file, when it is missing, truncated or no image.
     """
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")  # odd metadata does not spoil the pixels
+        # No warnings.catch_warnings here: tf.data calls this from several threads,
+        # and swapping the interpreter's filters under another thread crashes it.
+        with Image.open(path) as image:
             return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
     except Image.DecompressionBombError as error:
         raise PhotoError(f"{path}: too many pixels to be a photo ({error})") from error

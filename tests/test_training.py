@@ -82,7 +82,7 @@ def test_the_loss_goes_down_and_history_is_complete(photos, validation, tmp_path
         assert all(np.isfinite(value) for value in row.values())
         assert row["seconds"] > 0
     assert history[-1]["loss"] < 0.7 * history[0]["loss"]
-    assert history[-1]["val_psnr"] > before + 1
+    assert history[-1]["val_psnr"] > before  # which is bicubic's, see test_models
     # What is left in the model is the best epoch, and its PSNR is the one reported.
     best = max(row["val_psnr"] for row in history)
     left = psnr(validation.high, model(validation.low / np.float32(255)).numpy()).mean()
@@ -104,7 +104,8 @@ def test_another_seed_gives_other_weights():
     ours, same, other = tiny(), tiny(), tiny(replace(TINY, seed=6))
     assert_same_weights(ours, same)
     for a, b in zip(ours.weights, other.weights, strict=True):
-        assert a.path.endswith("bias") or np.abs(a.numpy() - b.numpy()).max() > 1e-3, a.path
+        starts_at_zero = a.path.endswith("bias") or a.path.startswith("upsample")
+        assert starts_at_zero or np.abs(a.numpy() - b.numpy()).max() > 1e-3, a.path
 
 
 class Interruption(Exception):
