@@ -29,7 +29,7 @@ test: $(READY)
 	$(BIN)/ruff check .
 	SRLIB_PRESET=smoke $(BIN)/python -m pytest tests
 	SRLIB_PRESET=smoke $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
-	  --nbval-cell-timeout=120 --nbval-sanitize-with tests/nbval.cfg -p no:cacheprovider book/*.ipynb
+	  --nbval-cell-timeout=120 -p no:cacheprovider book/*.ipynb
 
 execute: $(READY)
 	$(BIN)/python -m tools.notebooks execute

@@ -103,6 +103,9 @@ def publish(
 ) -> None:
     """Write weights and card, with scores of the weights as they will be loaded."""
     target = weights.ZOO / f"{name}{weights.SUFFIX}"
+    if target.exists() and weights.card(target)["history"] == history:
+        print(f"{name}: published already")
+        return
     about = {
         "summary": job.summary,
         "data": {

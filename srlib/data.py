@@ -86,6 +86,13 @@ def square(photo: np.ndarray, size: int, kernel: str = "bicubic") -> np.ndarray:
     return photo if side == size else resize(photo, (size, size), kernel)
 
 
+def centre(image: np.ndarray, share: float = 0.5) -> np.ndarray:
+    """The central part of an image, ``share`` of each side, to look at its pixels."""
+    height, width = image.shape[:2]
+    top, left = (round(length * (1 - share) / 2) for length in (height, width))
+    return image[top : height - top, left : width - left]
+
+
 def pair(
     photo: np.ndarray, size: int = 128, kernel: str = "bicubic"
 ) -> tuple[np.ndarray, np.ndarray]:

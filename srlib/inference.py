@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -59,10 +60,11 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int = 16) -> np.
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
+def _compiled(model: keras.Model) -> Callable[[np.ndarray], tf.Tensor]:
     """One graph for all sizes. Called directly, Keras keeps every layer's output until the end."""
-    signature = [tf.TensorSpec((None, None, None, 3), "float32")]
-    return tf.function(lambda images: model(images, training=False), input_signature=signature)
+    function = tf.function(lambda images: model(images, training=False))
+    concrete = function.get_concrete_function(tf.TensorSpec((None, None, None, 3), "float32"))
+    return lambda images: concrete(tf.constant(images))
 
 
 def upscale(image: np.ndarray, model: keras.Model) -> np.ndarray:

@@ -528,3 +528,12 @@ def test_evaluation_stream_keeps_order(photo_folder):
         assert ours.dtype == theirs.dtype == np.float32
         np.testing.assert_allclose(theirs, ours, atol=1e-7)
     np.testing.assert_array_equal(eight_bit(high), pairs.high)
+
+
+@pytest.mark.parametrize("side", [64, 128, 256])
+def test_the_centre_covers_the_same_area_at_any_size(side):
+    image = np.arange(side * side * 3).reshape(side, side, 3)
+    part = data.centre(image, 9 / 16)
+    assert part.shape == (side * 9 // 16, side * 9 // 16, 3)
+    top = side * 7 // 32
+    np.testing.assert_array_equal(part, image[top:-top, top:-top])

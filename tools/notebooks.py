@@ -1,6 +1,7 @@
 """Execute the notebooks, stamp them, and keep the addresses in them right.
 
     python -m tools.notebooks execute [--stale] [NAME ...]   run and keep outputs
+    python -m tools.notebooks time [NAME ...]                run in `smoke`, keep the seconds
     python -m tools.notebooks check                          list what is stale
     python -m tools.notebooks address                        rewrite set-up cells and badges
     python -m tools.notebooks pages                          rewrite book/_generated
@@ -60,8 +61,8 @@ def is_stale(path: Path) -> bool:
     return notebook.metadata.get("srlib", {}).get("stamp") != stamp(notebook)
 
 
-def execute(path: Path) -> float:
-    """Run one notebook in the ``cpu`` preset and keep its outputs; returns seconds."""
+def execute(path: Path, keep: bool = True) -> float:
+    """Run one notebook in the environment's preset and keep its outputs; returns seconds."""
     notebook = nbformat.read(path, as_version=4)
     began = time.monotonic()
     client = NotebookClient(
@@ -80,6 +81,8 @@ def execute(path: Path) -> float:
         for output in cell.get("outputs", []):
             if output.get("name") == "stderr":
                 raise RuntimeError(f"{path.name}, cell {number} wrote to stderr: {output.text}")
+    if not keep:
+        return seconds
     notebook.metadata = NotebookNode(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
         language_info={"name": "python"},
@@ -109,17 +112,14 @@ def write(path: Path, notebook: NotebookNode) -> None:
     os.replace(aside, path)
 
 
-def run(names: list[str], stale_only: bool) -> int:
-    """Execute the named notebooks, or all, showing progress."""
-    chosen = [p for p in notebooks() if not names or p.stem in names]
-    if stale_only:
-        chosen = [p for p in chosen if is_stale(p)]
-    os.environ["SRLIB_PRESET"] = PRESET
+def run(chosen: list[Path], preset: str) -> int:
+    """Execute notebooks in a preset, showing progress; outputs are kept in ``cpu`` alone."""
+    os.environ["SRLIB_PRESET"] = preset
     times = json.loads(RUN_TIMES.read_text()) if RUN_TIMES.exists() else {}
     for number, path in enumerate(chosen, 1):
         print(f"[{number}/{len(chosen)}] executing {path.name} ...", end=" ", flush=True)
-        times.setdefault(path.stem, {})[PRESET] = round(execute(path))
-        print(f"{times[path.stem][PRESET]} s", flush=True)
+        times.setdefault(path.stem, {})[preset] = round(execute(path, keep=preset == PRESET))
+        print(f"{times[path.stem][preset]} s", flush=True)
     if chosen:
         RUN_TIMES.parent.mkdir(exist_ok=True)
         RUN_TIMES.write_text(json.dumps(times, indent=1, sort_keys=True) + "\n")
@@ -158,16 +158,19 @@ def stamp_addresses() -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one of the four commands; see the module's docstring."""
+    """Run one of the commands; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("execute", "check", "address", "pages"))
+    parser.add_argument("command", choices=("execute", "time", "check", "address", "pages"))
     parser.add_argument("names", nargs="*", help="notebooks, without .ipynb; default: all")
     parser.add_argument(
         "--stale", action="store_true", help="only those whose stamp is out of date"
     )
     options = parser.parse_args(arguments)
+    chosen = [p for p in notebooks() if not options.names or p.stem in options.names]
     if options.command == "execute":
-        return run(options.names, options.stale)
+        return run([p for p in chosen if not options.stale or is_stale(p)], PRESET)
+    if options.command == "time":
+        return run(chosen, "smoke")
     if options.command == "address":
         stamp_addresses()
     elif options.command == "pages":
