@@ -13,7 +13,15 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from experiments.train_zoo import HOURGLASS, PROTOCOL, ROOT, Job, open_photos, run_job
+from experiments.train_zoo import (
+    HOURGLASS,
+    PROTOCOL,
+    ROOT,
+    Job,
+    bicubic_psnr,
+    open_photos,
+    run_job,
+)
 from srlib import data, evaluation, models, results, training
 
 RECIPE = replace(HOURGLASS, epochs=3)
@@ -52,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         {
             "protocol": str(PROTOCOL),
             "test_photos": len(scores.names),
+            "validation_bicubic": bicubic_psnr(validation),
             "runs": rows,
             "summary": scores.summary(),
         },

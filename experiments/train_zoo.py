@@ -13,7 +13,7 @@ import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from srlib import data, evaluation, training, weights
+from srlib import data, evaluation, metrics, resize, training, weights
 from srlib.backend import keras
 from srlib.sources import PhotoSet
 from srlib.training import Recipe
@@ -80,6 +80,11 @@ def open_photos(source: str) -> tuple[PhotoSet, data.Pairs]:
     return photos, data.pairs(held_out)
 
 
+def bicubic_psnr(pairs: data.Pairs) -> float:
+    """What bicubic reaches on the validation photos: the line in a training curve."""
+    return float(metrics.psnr(pairs.high, resize.upscale(pairs.low)).mean())
+
+
 def run_job(
     name: str, job: Job, photos: PhotoSet, validation: data.Pairs, runs: Path
 ) -> tuple[keras.Model, training.History]:
@@ -98,6 +103,7 @@ def publish(
     model: keras.Model,
     history: training.History,
     photos: PhotoSet,
+    validation: data.Pairs,
     source: str,
     runs: Path,
 ) -> None:
@@ -115,10 +121,11 @@ def publish(
             "fingerprint": photos.fingerprint(),
         },
         "recipe": asdict(job.recipe),
-        "precision": model.layers[-2].dtype_policy.name,
+        "precision": model.get_layer("stem").dtype_policy.name,
         "seconds": round(training.Checkpoint(runs / name).state["seconds"]),
         "machine": training.machine(),
         "history": history,
+        "validation_bicubic": bicubic_psnr(validation),
     }
     if job.starts_from:
         before = training.Checkpoint(runs / job.starts_from).state
@@ -147,7 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
         job = JOBS[name]
         model, history = run_job(name, job, photos, validation, options.runs)
         if job.summary:
-            publish(name, job, model, history, photos, options.photos, options.runs)
+            publish(name, job, model, history, photos, validation, options.photos, options.runs)
     return 0
 
 

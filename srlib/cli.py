@@ -10,7 +10,9 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-MODEL_HELP = "a shipped model (see `srlib models`), bicubic, lanczos, or a .safetensors file"
+MODEL_HELP = (
+    "a shipped model (see `srlib models`), nearest, bicubic, lanczos, or a .safetensors file"
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -209,6 +211,7 @@ def models(options: argparse.Namespace) -> None:
 
     if options.name:
         card = weights.card(options.name)
+        card.get("before", {}).pop("history", None)
         print(json.dumps({k: v for k, v in card.items() if k != "history"}, indent=2))
         return
     for name in weights.available():

@@ -67,7 +67,7 @@ def photos(source: str | os.PathLike = "embedded", split: str = "train", **optio
         return sources.tree(path, split, **options)
     if not path.is_dir():
         known = ", ".join(("embedded", *download.DATASETS))
-        raise PhotoError(f"{source}: neither a known source ({known}) nor a folder")
+        raise PhotoError(f"{source}: neither a known source ({known}) nor a folder of photos")
     return sources.folder(path, split, **options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -44,10 +45,11 @@ class Protocol:
     def __str__(self) -> str:
         """The protocol in one line, to be printed beside every number."""
         channel = "RGB" if self.channel == "rgb" else "Y of BT.601 in studio range"
+        kernel = "antialiased bicubic" if self.kernel == "bicubic" else self.kernel
         size = f"photos reduced to {self.size} px" if self.size else "photos at their own size"
         return (
             f"{channel}, {self.shave} px shaved, 8-bit rounding, mean of per-image values; "
-            f"{size}, input made by {self.kernel}"
+            f"{size}, input made by {kernel}"
         )
 
 
@@ -104,8 +106,9 @@ class Scores:
 
     def table(self) -> str:
         """The summary as text, protocol first."""
+        protocol = f"{len(self.names)} photos; {self.protocol}"
         lines = [
-            f"{len(self.names)} photos; {self.protocol}",
+            *textwrap.wrap(protocol, 80, break_on_hyphens=False),
             f"{'model':<20} {'PSNR':>6} {'SD':>5} {'median':>7} {'SSIM':>6} {'gain':>6} "
             f"{'95 % interval':>16} {'won':>6}",
         ]

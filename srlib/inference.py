@@ -44,6 +44,10 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int = 16) -> np.
     Raises:
         ValueError: when the array is not a batch of RGB images.
     """
+    if not callable(model):
+        raise TypeError(
+            f"model must be a Keras model, for example from srlib.load, not {type(model).__name__}"
+        )
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] != 3 or not images.size:
         raise ValueError(f"expected RGB images (N, H, W, 3), not an array of shape {images.shape}")
@@ -82,7 +86,10 @@ def upscale(image: np.ndarray, model: keras.Model) -> np.ndarray:
     """
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
-        raise ValueError(f"expected an RGB image (H, W, 3), not an array of shape {image.shape}")
+        raise ValueError(
+            f"expected an RGB image (H, W, 3), not an array of shape {image.shape}; "
+            "for a file use srlib.inference.upscale_file"
+        )
     result = predict(model, image[None])[0]
     return to_uint8(result) if image.dtype == np.uint8 else result
 

@@ -1,8 +1,8 @@
 """PSNR and SSIM with their protocol spelled out, as functions and Keras metrics.
 
-A PSNR without its protocol is off by up to two decibels (chapter 6 measures
-it), so every choice is an argument here. Values are *per image*: average them
-last, never the squared errors of different images.
+A PSNR without its protocol is off by decibels (chapter 6 measures it), so every
+choice is an argument here. Values are *per image*: average them last, never the
+squared errors of different images.
 """
 
 from __future__ import annotations

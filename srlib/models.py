@@ -163,8 +163,8 @@ def residual(blocks: int = 6, filters: int = 64, dtype: str = "float32") -> kera
         inner = conv(x, f"block{i + 1}a", "relu")
         x = layers.Add(name=f"block{i + 1}", dtype=dtype)([x, conv(inner, f"block{i + 1}b")])
     x = layers.Add(name="long_skip", dtype=dtype)([first, conv(x, "body")])
-    # Starting from zero makes the untrained network exactly bicubic. A random
-    # start is 20 dB worse, and a short training never makes up for it.
+    # Starting from zero makes the untrained network exactly bicubic; a random
+    # start is more than 20 dB worse (chapter 2).
     details = SubPixelConv2D(3, SCALE, kernel_initializer="zeros", dtype=dtype, name="upsample")(x)
     enlarged = FilterUpsampling(SCALE, "bicubic", name="bicubic")(low)
     image = layers.Add(dtype="float32", name="skip")([enlarged, details])

@@ -61,7 +61,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no rounding to 8 bits": {"quantise": _not_rounded},
     "input by aliased bicubic": {"antialias": False},
     "input by the 2x2 box": {"kernel": "box"},
-    "input by every second pixel": {"kernel": "nearest"},
+    "input by every second pixel, shifted": {"kernel": "nearest"},
 }
 
 

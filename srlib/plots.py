@@ -9,6 +9,7 @@ import numpy as np
 from cycler import cycler
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from srlib.resize import to_uint8
 
@@ -128,6 +129,8 @@ def curves(
                 fontsize=9, color="0.3",
             )  # fmt: skip
         axis.set(xlabel=xlabel, ylabel=ylabel)
+        if all(isinstance(value, int) for x, _ in series.values() for value in x):
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if logy:
             axis.set_yscale("log")
         axis.legend()

@@ -1,4 +1,4 @@
-"""Down- and upsampling with a stated kernel, identical to MATLAB's ``imresize``.
+"""Down- and upsampling with a stated kernel, after MATLAB's ``imresize``.
 
 Super-resolution numbers depend on the kernel that made the low-resolution
 image (chapter 1 and chapter 6 measure by how much), so the kernel is written

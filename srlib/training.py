@@ -13,12 +13,12 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from srlib import data
+from srlib import data, models
 from srlib.backend import keras, tf
 from srlib.metrics import PSNR
 from srlib.sources import PhotoSet
 
-#: One row an epoch: loss, psnr, val_loss, val_psnr, seconds.
+#: One row an epoch: epoch, loss, psnr, val_loss, val_psnr, seconds.
 History = list[dict[str, float]]
 
 #: loss name -> (Keras loss, factor that turns [0, 1] into grey levels). So a
@@ -203,7 +203,7 @@ def train(
     with the next epoch, on the very batches it would have seen.
 
     Args:
-        model: built with ``dtype=recipe``'s precision; weights are replaced.
+        model: from :func:`build_for`; its weights are replaced.
         photos: what to train on.
         validation: what decides which epoch is best; never the test photos.
         recipe: the run's settings.
@@ -256,8 +256,6 @@ def train(
 
 def build_for(architecture: str, recipe: Recipe, **options) -> keras.Model:
     """Build an architecture with the recipe's seed and precision."""
-    from srlib import models
-
     keras.utils.set_random_seed(recipe.seed)
     precision = fast_precision() if recipe.precision == "auto" else recipe.precision
     return models.build(architecture, dtype=precision, **options)

@@ -24,7 +24,6 @@ def polyphase_kernel(kernel: str, scale: int) -> np.ndarray:
     """
     middle, size = 8, 17
     indices, weights = taps(size, size * scale, kernel)
-    radius = 1
     phases = np.zeros((scale, size))
     for phase in range(scale):
         np.add.at(phases[phase], indices[middle * scale + phase], weights[middle * scale + phase])

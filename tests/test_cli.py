@@ -146,8 +146,8 @@ def test_a_card_is_printed(run):
     code, out, _ = run("models", "residual-mse")
     assert code == 0
     card = srlib.card("residual-mse")
-    assert json.loads(out) == {k: v for k, v in card.items() if k != "history"}
-    assert card["history"]
+    assert card.pop("history") and card["before"].pop("history")  # far too long to read
+    assert json.loads(out) == card
 
 
 def test_models_without_a_card(run):
@@ -164,8 +164,9 @@ def test_evaluate_prints_and_writes_the_same(run, photo_folder, tmp_path):
         "evaluate", photo_folder, "--model", "lanczos", "--model", "nearest", "--json", file
     )
     assert (code, err) == (0, "")
-    first, _, *rows = out.splitlines()
-    assert first.startswith("12 photos; RGB, 0 px shaved")
+    assert out.startswith("12 photos; RGB, 0 px shaved")
+    rows = out.splitlines()
+    del rows[: next(i for i, line in enumerate(rows) if line.startswith("model ")) + 1]
     content = json.loads(file.read_text())
     assert content["photos"] == str(photo_folder)
     assert [row.split()[0] for row in rows] == ["bicubic", "lanczos", "nearest"]
@@ -188,8 +189,8 @@ def test_evaluate_by_the_other_protocol(run, photo_folder):
     code, out, _ = run("evaluate", photo_folder, "--protocol", "y", "--size", "32")
     assert code == 0
     assert out.startswith("12 photos; Y of BT.601 in studio range, 2 px shaved")
-    assert "photos reduced to 32 px" in out
-    assert out.splitlines()[2].startswith("bicubic")
+    assert "photos reduced to 32 px" in " ".join(out.split())
+    assert any(line.startswith("bicubic") for line in out.splitlines())
 
 
 def test_evaluate_takes_the_test_split_where_there_is_one(run, tmp_path):

@@ -180,7 +180,7 @@ def test_nothing_shaved_counts_the_border():
 @pytest.mark.parametrize(
     ("variant", "low_of"),
     [
-        ("input by every second pixel", lambda t: t[1::2, 1::2]),
+        ("input by every second pixel, shifted", lambda t: t[1::2, 1::2]),
         (
             "input by the 2x2 box",
             lambda t: np.rint(t.reshape(16, 2, 16, 2, 3).mean((1, 3)) + 1e-6).astype(np.uint8),
