@@ -35,8 +35,11 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def _parameters() -> dict[str, str]:
+    from srlib import models
+
     cards = [_read(path) for path in sorted(ZOO.glob("*.json"))]
-    return {card["name"]: f"{card['parameters']:,}" for card in cards}
+    counts = {card["name"]: f"{card['parameters']:,}" for card in cards}
+    return counts | {"linear": f"{models.linear().count_params():,}"}
 
 
 def results_table() -> str:
