@@ -28,7 +28,7 @@ LINNAEUS5_URL = "https://chaladze.com/l5/img/Linnaeus%205%20256X256.rar"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class DataSet:
     """What a data set's archive is and what must come out of it.
 
     Attributes:
@@ -44,8 +44,8 @@ class Recipe:
     rar: bool = False
 
 
-FLOWER_PHOTOS = Recipe("flower_photos.tgz", "flower_photos", {".": 3670})
-LINNAEUS5 = Recipe(
+FLOWER_PHOTOS = DataSet("flower_photos.tgz", "flower_photos", {".": 3670})
+LINNAEUS5 = DataSet(
     "Linnaeus 5 256X256.rar", "Linnaeus 5 256X256", {"train": 6000, "test": 2000}, rar=True
 )
 
@@ -117,7 +117,7 @@ DATASETS = {"flower_photos": flower_photos, "linnaeus5": linnaeus5}
 
 
 def provide(
-    recipe: Recipe,
+    data_set: DataSet,
     root: str | os.PathLike | None,
     url: str,
     *,
@@ -128,7 +128,7 @@ def provide(
     """Make sure that a data set's folder is on this machine, whole.
 
     Args:
-        recipe: the data set.
+        data_set: the data set.
         root: folder of the downloads, or None for :func:`data_root`.
         url: where the archive is.
         timeout, tries, backoff: see :func:`srlib.fetch.fetch`.
@@ -140,14 +140,14 @@ def provide(
         PhotoError: when that cannot be done, saying why and what to do.
     """
     root = data_root() if root is None else Path(root).expanduser()
-    folder = root / recipe.folder
+    folder = root / data_set.folder
     try:
         if not folder.exists():
             root.mkdir(parents=True, exist_ok=True)
-            with _alone(root / f".{recipe.folder}.lock"):
+            with _alone(root / f".{data_set.folder}.lock"):
                 if not folder.exists():  # another process may just have made it
-                    _install(recipe, root, url, timeout, tries, backoff)
-        _count(folder, recipe, folder, "; delete this folder to have it made again")
+                    _install(data_set, root, url, timeout, tries, backoff)
+        _count(folder, data_set, folder, "; delete this folder to have it made again")
     except OSError as error:
         advice = "free some space or choose another folder by root= or the variable SRLIB_DATA"
         raise PhotoError(f"{root}: cannot hold the data set ({error}); {advice}") from error
@@ -155,32 +155,32 @@ def provide(
 
 
 def _install(
-    recipe: Recipe, root: Path, url: str, timeout: float, tries: int, backoff: float
+    data_set: DataSet, root: Path, url: str, timeout: float, tries: int, backoff: float
 ) -> None:
-    given = root / recipe.file
+    given = root / data_set.file
     # Our own copy has a name of its own: it may be deleted, the user's never.
-    own = root / f"{recipe.file}.download"
+    own = root / f"{data_set.file}.download"
     archive = given if given.exists() else own
     if not archive.exists():
-        part = root / f"{recipe.file}.part"
+        part = root / f"{data_set.file}.part"
         try:
-            if recipe.rar:
+            if data_set.rar:
                 archives.check_rar_tool()
             fetch.fetch(url, part, timeout=timeout, tries=tries, backoff=backoff)
         except PhotoError as error:
             advice = f"Or put the archive, however you got it, at {given}"
-            raise type(error)(f"{recipe.folder}: {error}. {advice}") from error
+            raise type(error)(f"{data_set.folder}: {error}. {advice}") from error
         part.replace(own)
-    work = root / f".{recipe.folder}.unpacking"
+    work = root / f".{data_set.folder}.unpacking"
     shutil.rmtree(work, ignore_errors=True)  # left by a process that was killed
     work.mkdir()
     try:
         archives.unpack(archive, work)
-        inner = work / recipe.folder
+        inner = work / data_set.folder
         content = inner if inner.is_dir() else work
-        _count(content, recipe, archive)
+        _count(content, data_set, archive)
         _decode(content, archive)
-        content.replace(root / recipe.folder)
+        content.replace(root / data_set.folder)
     except archives.ToolError as error:  # the archive may be sound: keep it
         advice = f"The archive is kept; if it is damaged, delete {archive}"
         raise archives.ToolError(f"{error}. {advice}") from error
@@ -214,8 +214,8 @@ def _photos_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in sources.SUFFIXES)
 
 
-def _count(folder: Path, recipe: Recipe, name: Path, advice: str = "") -> None:
-    for inner, expected in recipe.counts.items():
+def _count(folder: Path, data_set: DataSet, name: Path, advice: str = "") -> None:
+    for inner, expected in data_set.counts.items():
         found = len(_photos_below(folder / inner))
         if found < expected:
             where = "" if inner == "." else f" for {inner!r}"

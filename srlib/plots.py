@@ -169,16 +169,12 @@ def scatter(
     series: Mapping[str, np.ndarray],
     xlabel: str,
     ylabel: str,
-    diagonal: bool = False,
 ) -> Figure:
-    """Points, one marker for each series; the diagonal is where y equals x."""
+    """Points, one marker for each series."""
     fig, axes = figure(height=4.2)
     axis = axes[0, 0]
     for (name, y), colour, marker in zip(series.items(), COLOURS, "o^sDvP", strict=False):
         axis.scatter(x, y, s=14, alpha=0.6, color=colour, marker=marker, label=name)
-    if diagonal:
-        ends = [float(np.min(x)), float(np.max(x))]
-        axis.plot(ends, ends, color="0.3", linewidth=1, label=f"equal to {xlabel.split(',')[0]}")
     axis.set(xlabel=xlabel, ylabel=ylabel)
     axis.legend(fontsize=9)
     return fig

@@ -227,21 +227,21 @@ def _label(inner: Path) -> str:
 
 
 def folder(
-    folder: Path, split: str = "all", source: str | None = None, smallest: int = 1
+    root: Path, split: str = "all", source: str | None = None, smallest: int = 1
 ) -> PhotoSet:
     """Any folder of photos, subfolders included; the subfolder's name is the label.
 
     Without split folders, a photo's own name decides: about one in six goes to
     ``"test"``, always the same ones, on any machine.
     """
-    if not folder.is_dir():
-        raise PhotoError(f"{folder}: no such folder")
+    if not root.is_dir():
+        raise PhotoError(f"{root}: no such folder")
     files = []
-    for path in _images_below(folder):
-        inner = path.relative_to(folder)
+    for path in _images_below(root):
+        inner = path.relative_to(root)
         if split == "all" or split == _split_of(inner.as_posix()):
             files.append((path, _label(inner)))
-    return scan(files, source or str(folder), split, smallest)
+    return scan(files, source or str(root), split, smallest)
 
 
 def _split_of(name: str) -> str:

@@ -79,24 +79,23 @@ def fast_precision() -> str:
     return "mixed_bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
 
 
-def _cpu_flags() -> set[str]:
+def _cpu_info(key: str) -> str:
+    """An entry of the first processor in /proc/cpuinfo; empty where there is none."""
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux
-        return set()
-    lines = [line for line in text.splitlines() if line.startswith("flags")]
-    return set(lines[0].split()) if lines else set()
+        return ""
+    values = [line.split(":", 1)[1].strip() for line in lines if line.startswith(key)]
+    return values[0] if values else ""
+
+
+def _cpu_flags() -> set[str]:
+    return set(_cpu_info("flags").split())
 
 
 def machine() -> dict[str, str]:
     """What computed a result: processor, cores, versions. For cards and result files."""
-    processor = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")]
-        processor = names[0] if names else processor
-    except OSError:
-        pass
+    processor = _cpu_info("model name") or platform.processor() or platform.machine()
     gpus = [
         tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
         for gpu in tf.config.list_physical_devices("GPU")
@@ -148,7 +147,12 @@ class Checkpoint(keras.callbacks.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         state = self.folder / "state.json"
         fresh = {"epoch": 0, "seconds": 0.0, "weights": "", "best": "", "history": []}
-        self.state = json.loads(state.read_text()) if state.exists() else fresh
+        try:
+            self.state = json.loads(state.read_text()) if state.exists() else fresh
+        except ValueError as error:
+            raise ValueError(
+                f"{state}: is damaged ({error}); delete {self.folder} to start again"
+            ) from error
 
     @property
     def best_weights(self) -> Path:

@@ -23,6 +23,8 @@ from srlib.backend import keras
 
 ZOO = Path(__file__).parent / "zoo"
 SUFFIX = ".safetensors"
+#: Models without weights, which `load` simply builds.
+BASELINES = ("nearest", "bicubic", "lanczos")
 
 
 class WeightsError(ValueError):
@@ -41,15 +43,10 @@ def _find(name: str | os.PathLike) -> Path:
     path = Path(name)
     if path.suffix == SUFFIX and path.is_file():
         return path
-    baselines = [n for n in models.ARCHITECTURES if n in BASELINES]
     raise WeightsError(
-        f"{name}: no such model. Choose one of {available()}, a baseline {baselines}, "
+        f"{name}: no such model. Choose one of {', '.join((*available(), *BASELINES))}, "
         f"or the path of a {SUFFIX} file written by srlib.weights.save"
     )
-
-
-#: Models without weights, which `load` simply builds.
-BASELINES = ("nearest", "bicubic", "lanczos")
 
 
 def card(name: str | os.PathLike) -> dict[str, Any]:

@@ -19,14 +19,16 @@ import pytest
 from PIL import Image
 
 from srlib import archives, data, download, fetch
-from srlib.download import Recipe, provide
+from srlib.download import DataSet, provide
 from srlib.sources import PhotoError
 
 rarfile = pytest.importorskip("rarfile")
 
 COUNT = 12
-FLOWERS = Recipe("flower_photos.tgz", "flower_photos", {".": COUNT})
-LINNAEUS = Recipe("Linnaeus 5 256X256.rar", "Linnaeus 5 256X256", {"train": 8, "test": 4}, rar=True)
+FLOWERS = DataSet("flower_photos.tgz", "flower_photos", {".": COUNT})
+LINNAEUS = DataSet(
+    "Linnaeus 5 256X256.rar", "Linnaeus 5 256X256", {"train": 8, "test": 4}, rar=True
+)
 QUICK = {"timeout": 0.3, "tries": 2, "backoff": 0.0}
 
 
