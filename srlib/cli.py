@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+
+from srlib.files import write_whole
 
 MODEL_HELP = (
     "a shipped model (see `srlib models`), nearest, bicubic, lanczos, or a .safetensors file"
@@ -143,12 +144,7 @@ def evaluate(options: argparse.Namespace) -> None:
     print(scores.table())
     if options.json:
         text = json.dumps({"photos": str(options.photos)} | scores.as_json(), indent=1)
-        aside = options.json.with_name(options.json.name + ".part")
-        try:
-            aside.write_text(text + "\n")
-            os.replace(aside, options.json)
-        finally:
-            aside.unlink(missing_ok=True)
+        write_whole(options.json, text + "\n")
 
 
 def _default_split(photos: str) -> str:

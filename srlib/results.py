@@ -7,10 +7,11 @@ machine, seconds and git commit. So a number in the book can be traced.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
+
+from srlib.files import write_whole
 
 FOLDER = Path(__file__).parent / "recorded"
 
@@ -34,12 +35,8 @@ def write(name: str, content: dict[str, Any], *, folder: Path = FOLDER, **made_b
 
     made_by = made_by | machine() | {"commit": commit()}
     folder.mkdir(parents=True, exist_ok=True)
-    path, aside = folder / f"{name}.json", folder / f"{name}.json.part"
-    try:
-        aside.write_text(json.dumps({"made_by": made_by} | content, indent=1) + "\n")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    path = folder / f"{name}.json"
+    write_whole(path, json.dumps({"made_by": made_by} | content, indent=1) + "\n")
     return path
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from srlib import data, models
 from srlib.backend import keras, tf
+from srlib.files import write_whole
 from srlib.metrics import PSNR
 from srlib.sources import PhotoSet
 
@@ -181,9 +182,7 @@ class Checkpoint(keras.callbacks.Callback):
         state["weights"] = self._save(f"epoch-{epoch + 1}.weights.h5")
         if row[self.monitor] > best or not state["best"]:
             state["best"] = self._save(f"best-{epoch + 1}.weights.h5")
-        aside = self.folder / "state.json.part"
-        aside.write_text(json.dumps(state, indent=1))
-        os.replace(aside, self.folder / "state.json")
+        write_whole(self.folder / "state.json", json.dumps(state, indent=1))
         for file in self.folder.glob("*.weights.h5"):
             if file.name not in (state["weights"], state["best"]):
                 file.unlink()

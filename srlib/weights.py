@@ -20,6 +20,7 @@ from safetensors import numpy as safetensors
 
 from srlib import models
 from srlib.backend import keras
+from srlib.files import write_whole
 
 ZOO = Path(__file__).parent / "zoo"
 SUFFIX = ".safetensors"
@@ -170,15 +171,6 @@ def save(
     }
     card_content = (json.dumps(about, indent=1) + "\n").encode()  # may fail: before any writing
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write_aside(path, content)
-    _write_aside(path.with_suffix(".json"), card_content)
+    write_whole(path, content)
+    write_whole(path.with_suffix(".json"), card_content)
     return path
-
-
-def _write_aside(path: Path, content: bytes) -> None:
-    aside = path.with_name(path.name + ".part")
-    try:
-        aside.write_bytes(content)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)

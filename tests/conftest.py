@@ -33,11 +33,15 @@ def smooth_photo(height: int, width: int, seed: int) -> np.ndarray:
     return np.clip(np.stack(channels, -1), 0, 255).round().astype(np.uint8)
 
 
+def write_photos(folder: Path, height: int, width: int) -> Path:
+    """Make a folder of twelve different PNG photos."""
+    folder.mkdir()
+    for i in range(12):
+        Image.fromarray(smooth_photo(height, width, i)).save(folder / f"photo{i:02}.png")
+    return folder
+
+
 @pytest.fixture
 def photo_folder(tmp_path) -> Path:
     """Twelve different PNG photos, 36 pixels high and 40 wide."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for i in range(12):
-        Image.fromarray(smooth_photo(36, 40, i)).save(folder / f"photo{i:02}.png")
-    return folder
+    return write_photos(tmp_path / "photos", 36, 40)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import smooth_photo
+from conftest import smooth_photo, write_photos
 from PIL import Image
 
 import srlib
@@ -263,7 +264,7 @@ def test_a_failed_write_of_json_leaves_the_old(run, photo_folder, tmp_path, monk
     def disk_full(*_):
         raise OSError(28, "No space left on device", str(file))
 
-    monkeypatch.setattr(cli.os, "replace", disk_full)
+    monkeypatch.setattr(os, "replace", disk_full)
     code, _, err = run("evaluate", photo_folder, "--json", file)
     assert code == 1
     assert err == f"srlib: error: [Errno 28] No space left on device: '{file}'\n"
@@ -311,11 +312,7 @@ def test_upscale_refuses_bad_input(run, photo_folder, tmp_path):
 @pytest.fixture
 def large_photos(tmp_path) -> Path:
     """Twelve photos of 130 pixels."""
-    folder = tmp_path / "large"
-    folder.mkdir()
-    for i in range(12):
-        Image.fromarray(smooth_photo(130, 130, i)).save(folder / f"{i:02}.png")
-    return folder
+    return write_photos(tmp_path / "large", 130, 130)
 
 
 def small_network(monkeypatch):

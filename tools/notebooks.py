@@ -27,6 +27,7 @@ import yaml
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from srlib.files import write_whole
 from tools import pages
 
 ROOT = Path(__file__).parents[1]
@@ -107,9 +108,7 @@ def joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
 def write(path: Path, notebook: NotebookNode) -> None:
     """Write aside and rename: an interrupted run leaves the old page whole."""
     nbformat.validate(notebook)
-    aside = path.with_name(path.name + ".part")
-    nbformat.write(notebook, aside)
-    os.replace(aside, path)
+    write_whole(path, nbformat.writes(notebook) + "\n")
 
 
 def run(chosen: list[Path], preset: str) -> int:
