@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from srlib import data, metrics
+from srlib import data, lpips, metrics
 from srlib.backend import keras
 from srlib.inference import predict
 from srlib.models import bicubic
@@ -67,6 +67,8 @@ class Scores:
         labels: class of each photo.
         psnr: model -> ``(N,)`` dB, at most 100; always holds ``"bicubic"``.
         ssim: model -> ``(N,)``.
+        lpips: model -> ``(N,)``, of the whole RGB image whatever the protocol;
+            empty where it was not asked for.
     """
 
     protocol: Protocol
@@ -74,6 +76,7 @@ class Scores:
     labels: list[str]
     psnr: dict[str, np.ndarray]
     ssim: dict[str, np.ndarray]
+    lpips: dict[str, np.ndarray] = field(default_factory=dict)
 
     def summary(self) -> list[dict[str, Any]]:
         """One row a model: mean, spread, and the paired gain over bicubic."""
@@ -92,6 +95,8 @@ class Scores:
                     "won": float((gain > 0).mean()),
                 }
             )
+            if self.lpips:
+                rows[-1]["lpips"] = float(self.lpips[model].mean())
         return rows
 
     def as_json(self) -> dict[str, Any]:
@@ -100,6 +105,7 @@ class Scores:
             {"name": name, "label": label}
             | {f"psnr {m}": round(float(v[i]), 4) for m, v in self.psnr.items()}
             | {f"ssim {m}": round(float(v[i]), 5) for m, v in self.ssim.items()}
+            | {f"lpips {m}": round(float(v[i]), 5) for m, v in self.lpips.items()}
             for i, (name, label) in enumerate(zip(self.names, self.labels, strict=True))
         ]
         return {"protocol": asdict(self.protocol), "summary": self.summary(), "images": images}
@@ -110,14 +116,14 @@ class Scores:
         lines = [
             *textwrap.wrap(protocol, 80, break_on_hyphens=False),
             f"{'model':<20} {'PSNR':>6} {'SD':>5} {'median':>7} {'SSIM':>6} {'gain':>6} "
-            f"{'95 % interval':>16} {'won':>6}",
+            f"{'95 % interval':>16} {'won':>6}" + (f" {'LPIPS':>6}" if self.lpips else ""),
         ]
         for row in self.summary():
             low, high = row["gain_interval"]
             lines.append(
                 f"{row['model']:<20} {row['psnr']:6.2f} {row['sd']:5.2f} {row['median']:7.2f} "
                 f"{row['ssim']:6.4f} {row['gain']:+6.2f} [{low:+6.2f}, {high:+6.2f}] "
-                f"{row['won']:6.1%}"
+                f"{row['won']:6.1%}" + (f" {row['lpips']:6.4f}" if self.lpips else "")
             )
         return "\n".join(lines)
 
@@ -125,10 +131,22 @@ class Scores:
 def bootstrap_interval(
     values: np.ndarray, confidence: float = 0.95, draws: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean over images (B. Efron, 1979)."""
-    values, rng = np.asarray(values), np.random.default_rng(seed)
-    # One draw at a time: all at once would take gigabytes for 100,000 photos.
-    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(draws)]
+    """Percentile bootstrap interval of the mean (B. Efron, 1979).
+
+    Args:
+        values: ``(photos,)``; or ``(runs, photos)``, the same photos seen by
+            several trained networks: runs and photos are then both redrawn.
+        confidence: share of the means inside.
+        draws: how many means.
+        seed: of the draws.
+    """
+    values, rng = np.atleast_2d(values), np.random.default_rng(seed)
+    runs, photos = values.shape
+    means = []
+    for _ in range(draws):  # one at a time: all at once would take gigabytes for 100,000 photos
+        columns = rng.integers(0, photos, photos)
+        rows = rng.integers(0, runs, runs) if runs > 1 else [0]
+        means.append(values[np.ix_(rows, columns)].mean())
     tail = 50 * (1 - confidence)
     low, high = np.percentile(means, (tail, 100 - tail))
     return float(low), float(high)
@@ -145,7 +163,11 @@ def truth_of(photo: np.ndarray, protocol: Protocol) -> np.ndarray:
 
 
 def evaluate(
-    models: Mapping[str, keras.Model], photos: PhotoSet, protocol: Protocol = PROTOCOLS["rgb"]
+    models: Mapping[str, keras.Model],
+    photos: PhotoSet,
+    protocol: Protocol = PROTOCOLS["rgb"],
+    *,
+    with_lpips: bool = False,
 ) -> Scores:
     """Score models, and always bicubic, on the same photos.
 
@@ -154,12 +176,14 @@ def evaluate(
         photos: from ``srlib.data.photos``; each is a truth, its half-size
             version the input. Photos are read one at a time.
         protocol: how to score.
+        with_lpips: measure LPIPS too, which needs its weights; see ``srlib.lpips``.
 
     Returns:
         Per-image values; unusable photos are skipped with a named warning.
 
     Raises:
         PhotoError: when no photo could be scored.
+        srlib.lpips.LPIPSWeightsError: when LPIPS has no weights.
     """
     models = {"bicubic": bicubic()} | {k: m for k, m in models.items() if k != "bicubic"}
     names: list[str] = []
@@ -171,7 +195,9 @@ def evaluate(
         if batch:
             truths = np.stack([truth for truth, _ in batch])
             for name, model in models.items():
-                rows[name] += _score(model, truths, replace(protocol, channel=batch[0][1]))
+                rows[name] += _score(
+                    model, truths, replace(protocol, channel=batch[0][1]), with_lpips
+                )
             batch.clear()
 
     for index, (path, label) in enumerate(zip(photos.paths, photos.labels, strict=True)):
@@ -199,16 +225,19 @@ def evaluate(
         labels,
         {name: v[:, 0] for name, v in values.items()},
         {name: v[:, 1] for name, v in values.items()},
+        {name: v[:, 2] for name, v in values.items()} if with_lpips else {},
     )
 
 
-def _score(model: keras.Model, truths: np.ndarray, protocol: Protocol) -> list[tuple]:
+def _score(
+    model: keras.Model, truths: np.ndarray, protocol: Protocol, with_lpips: bool
+) -> list[tuple]:
     predictions = predict(model, downscale(truths, 2, protocol.kernel))
     options = {"channel": protocol.channel, "shave": protocol.shave}
-    return list(
-        zip(
-            np.minimum(metrics.psnr(truths, predictions, **options), CAP),
-            metrics.ssim(truths, predictions, **options),
-            strict=True,
-        )
-    )
+    columns = [
+        np.minimum(metrics.psnr(truths, predictions, **options), CAP),
+        metrics.ssim(truths, predictions, **options),
+    ]
+    if with_lpips:
+        columns.append(lpips.lpips(truths, predictions))
+    return list(zip(*columns, strict=True))
