@@ -38,11 +38,14 @@ _HOME = {
 __all__ = [
     "available",
     "card",
+    "checkerboard",
     "data",
     "evaluate",
     "evaluation",
     "inference",
     "load",
+    "losses",
+    "lpips",
     "metrics",
     "models",
     "photos",
@@ -58,6 +61,7 @@ __all__ = [
     "training",
     "upsampling",
     "upscale",
+    "vgg",
     "weights",
 ]
 

@@ -54,6 +54,11 @@ def parser() -> argparse.ArgumentParser:
         choices=("train", "test", "all"),
         help="default: test where DIR has splits, else all",
     )
+    one.add_argument(
+        "--lpips",
+        action="store_true",
+        help="also measure LPIPS; needs its weights, see SRLIB_LPIPS_WEIGHTS in the book",
+    )
     one.add_argument("--json", type=Path, metavar="FILE", help="also write every value here")
     one.set_defaults(run=evaluate)
 
@@ -81,6 +86,16 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument(
         "--loss", default="l1", choices=("l1", "mse"), help=f"what training reduces {default}"
+    )
+    one.add_argument(
+        "--perceptual",
+        type=_rate,
+        default=0.0,
+        metavar="WEIGHT",
+        help="add a perceptual loss (VGG16, chapter 4 of the book) with this weight",
+    )
+    one.add_argument(
+        "--start", metavar="MODEL", help="start from a model's weights, to fine-tune it"
     )
     one.add_argument(
         "--epochs", type=_positive, default=10, help=f"validate and save so often {default}"
@@ -128,7 +143,7 @@ def evaluate(options: argparse.Namespace) -> None:
     """``srlib evaluate``: score models on a folder of photos."""
     from dataclasses import replace
 
-    from srlib import data, evaluation, weights
+    from srlib import data, evaluation, lpips, weights
 
     if options.json:  # before hours of scoring, not after
         if options.json.is_dir():
@@ -137,10 +152,12 @@ def evaluate(options: argparse.Namespace) -> None:
             raise FileNotFoundError(
                 f"{options.json}: there is no folder {options.json.parent}; make it first"
             )
+    if options.lpips:
+        lpips.origin()  # fails now where there are no weights
     chosen = {name: weights.load(name) for name in options.model}
     protocol = replace(evaluation.PROTOCOLS[options.protocol], size=options.size)
     photos = data.photos(options.photos, options.split or _default_split(options.photos))
-    scores = evaluation.evaluate(chosen, photos, protocol)
+    scores = evaluation.evaluate(chosen, photos, protocol, with_lpips=options.lpips)
     print(scores.table())
     if options.json:
         text = json.dumps({"photos": str(options.photos)} | scores.as_json(), indent=1)
@@ -173,6 +190,7 @@ def train(options: argparse.Namespace) -> None:
         raise weights.WeightsError(f"{options.out}: must end in {weights.SUFFIX}")
     recipe = training.Recipe(
         loss=options.loss,
+        perceptual_weight=options.perceptual,
         epochs=options.epochs,
         steps_per_epoch=options.steps,
         batch_size=options.batch_size,
@@ -186,6 +204,8 @@ def train(options: argparse.Namespace) -> None:
     photos, held_out = photos.hold_out(max(1, min(128, len(photos) // 8)))
     validation = data.pairs(held_out)
     model = training.build_for(options.architecture, recipe)
+    if options.start:
+        model = weights.interpolate(model, weights.load(options.start), 1.0)
     run_dir = options.run_dir or options.out.with_suffix(".run")
     history = training.train(model, photos, validation, recipe, run_dir)
     weights.save(
@@ -197,7 +217,8 @@ def train(options: argparse.Namespace) -> None:
         history=history,
         **training.machine(),
     )
-    best = max(row["val_psnr"] for row in history)
+    rank = (lambda row: -row["val_loss"]) if options.perceptual else (lambda row: row["val_psnr"])
+    best = max(history, key=rank)["val_psnr"]
     print(f"{options.out}: validation PSNR {best:.2f} dB; use it with --model {options.out}")
 
 
@@ -207,8 +228,11 @@ def models(options: argparse.Namespace) -> None:
 
     if options.name:
         card = weights.card(options.name)
-        card.get("before", {}).pop("history", None)
-        print(json.dumps({k: v for k, v in card.items() if k != "history"}, indent=2))
+        phase = card
+        while phase:  # a phase's history is long; the phases before it have theirs
+            phase.pop("history", None)
+            phase = phase.get("before")
+        print(json.dumps(card, indent=2))
         return
     for name in weights.available():
         card = weights.card(name)

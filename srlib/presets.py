@@ -28,6 +28,7 @@ class Preset:
         steps_per_epoch: of the live training.
         batch_size: of the live training.
         crop: side of its training crops in low-resolution pixels.
+        vgg16: weights of VGG16; None to find them, see ``srlib.vgg.load_weights``.
     """
 
     name: str
@@ -40,11 +41,12 @@ class Preset:
     steps_per_epoch: int
     batch_size: int
     crop: int
+    vgg16: str | None = None
 
 
 PRESETS = {
     # Seconds a chapter: does every cell run? Its figures are never published.
-    "smoke": Preset("smoke", "embedded", 24, 8, 1, 8, 2, 4, 4, 16),
+    "smoke": Preset("smoke", "embedded", 24, 8, 1, 8, 2, 4, 4, 16, "random"),
     # Minutes a chapter on two laptop cores: the published figures.
     "cpu": Preset("cpu", "embedded", None, None, 2, 32, 8, 150, 16, 32),
     # About ten minutes a chapter on a Colab T4, on a real data set, to the end.

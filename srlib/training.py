@@ -16,18 +16,12 @@ from pathlib import Path
 from srlib import data, models
 from srlib.backend import keras, tf
 from srlib.files import write_whole
+from srlib.losses import PerceptualLoss, PixelAndPerceptualLoss
 from srlib.metrics import PSNR
 from srlib.sources import PhotoSet
 
 #: One row an epoch: epoch, loss, psnr, val_loss, val_psnr, seconds.
 History = list[dict[str, float]]
-
-#: loss name -> (Keras loss, factor that turns [0, 1] into grey levels). So a
-#: printed MSE is in grey levels squared, as the classic system prints it.
-LOSSES = {
-    "mse": (keras.losses.MeanSquaredError, 255.0**2),
-    "l1": (keras.losses.MeanAbsoluteError, 255.0),
-}
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,10 @@ class Recipe:
     """Everything that decides a training run besides the network and the photos.
 
     Attributes:
-        loss: ``"mse"`` or ``"l1"``.
+        loss: ``"mse"`` or ``"l1"``, of pixels.
+        perceptual_weight: of a perceptual loss beside it; see
+            ``srlib.losses.PixelAndPerceptualLoss``. 0 for none.
+        perceptual_layer: of VGG16.
         epochs: how many times to validate and save.
         steps_per_epoch: batches in one epoch.
         batch_size: pairs in a batch.
@@ -43,6 +40,7 @@ class Recipe:
         learning_rate: Adam's, at the start.
         schedule: ``"cosine"`` (down to zero) or ``"constant"``.
         epsilon: Adam's; the classic system used 1e-8.
+        clip_value: largest absolute value of a gradient's entry; None for any.
         kernel: how low-resolution images are made.
         size: side of the truth in pixels.
         seed: of weights, order, crops and flips.
@@ -50,6 +48,8 @@ class Recipe:
     """
 
     loss: str = "l1"
+    perceptual_weight: float = 0.0
+    perceptual_layer: str = "block2_conv2"
     epochs: int = 10
     steps_per_epoch: int = 100
     batch_size: int = 16
@@ -57,6 +57,7 @@ class Recipe:
     learning_rate: float = 1e-3
     schedule: str = "cosine"
     epsilon: float = 1e-7
+    clip_value: float | None = None
     kernel: str = "bicubic"
     size: int = 128
     seed: int = 0
@@ -111,9 +112,6 @@ def machine() -> dict[str, str]:
 
 def compile_model(model: keras.Model, recipe: Recipe) -> keras.Model:
     """Give a model its loss, optimiser, schedule and validation PSNR."""
-    if recipe.loss not in LOSSES:
-        raise ValueError(f"unknown loss {recipe.loss!r}: choose one of {list(LOSSES)}")
-    loss, factor = LOSSES[recipe.loss]
     rate: float | keras.optimizers.schedules.LearningRateSchedule = recipe.learning_rate
     if recipe.schedule == "cosine":
         steps = recipe.epochs * recipe.steps_per_epoch
@@ -121,13 +119,21 @@ def compile_model(model: keras.Model, recipe: Recipe) -> keras.Model:
     elif recipe.schedule != "constant":
         raise ValueError(f"unknown schedule {recipe.schedule!r}: 'cosine' or 'constant'")
     model.compile(
-        optimizer=keras.optimizers.Adam(rate, epsilon=recipe.epsilon),
-        loss=loss(),
-        loss_weights=[factor],
+        optimizer=keras.optimizers.Adam(rate, epsilon=recipe.epsilon, clipvalue=recipe.clip_value),
+        loss=_loss(recipe),
         metrics=[PSNR()],
         jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA costs time on CPUs
     )
     return model
+
+
+def _loss(recipe: Recipe) -> keras.losses.Loss:
+    perceptual = None
+    if recipe.perceptual_weight:
+        perceptual = PerceptualLoss(recipe.perceptual_layer, dtype=fast_precision())
+    return PixelAndPerceptualLoss(
+        recipe.loss, perceptual_weight=recipe.perceptual_weight, perceptual=perceptual
+    )
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -139,7 +145,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     Args:
         folder: where to keep the state.
-        monitor: the log entry whose maximum marks the best epoch.
+        monitor: the log entry that marks the best epoch: the smallest of a
+            loss, the largest of anything else.
     """
 
     def __init__(self, folder: Path, monitor: str = "val_psnr"):
@@ -155,9 +162,13 @@ class Checkpoint(keras.callbacks.Callback):
                 f"{state}: is damaged ({error}); delete {self.folder} to start again"
             ) from error
 
+    def _rank(self, row: dict[str, float]) -> float:
+        value = row[self.monitor]
+        return -value if self.monitor.endswith("loss") else value
+
     @property
     def best_weights(self) -> Path:
-        """The weights of the epoch with the highest monitored value."""
+        """The weights of the best epoch."""
         return self.folder / self.state["best"]
 
     def restore(self, model: keras.Model) -> int:
@@ -174,13 +185,13 @@ class Checkpoint(keras.callbacks.Callback):
         state = self.state
         seconds = time.monotonic() - self._began
         row = {"epoch": epoch + 1} | {k: float(v) for k, v in logs.items()} | {"seconds": seconds}
-        scores = (r[self.monitor] for r in state["history"])
+        scores = map(self._rank, state["history"])
         best = max((x for x in scores if not math.isnan(x)), default=-math.inf)
         state["history"].append(row)
         state["seconds"] += seconds
         state["epoch"] = epoch + 1
         state["weights"] = self._save(f"epoch-{epoch + 1}.weights.h5")
-        if row[self.monitor] > best or not state["best"]:
+        if self._rank(row) > best or not state["best"]:
             state["best"] = self._save(f"best-{epoch + 1}.weights.h5")
         write_whole(self.folder / "state.json", json.dumps(state, indent=1))
         for file in self.folder.glob("*.weights.h5"):
@@ -219,7 +230,9 @@ def train(
     Raises:
         ValueError: when ``run_dir`` holds a run with another recipe.
     """
-    checkpoint = Checkpoint(Path(run_dir))
+    # PSNR would choose the epoch in which the perceptual loss has done least.
+    monitor = "val_loss" if recipe.perceptual_weight else "val_psnr"
+    checkpoint = Checkpoint(Path(run_dir), monitor)
     settings = asdict(recipe) | {
         "model": f"{model.name}, {model.count_params()} parameters",
         "photos": f"{len(photos)} files, {photos.names_digest()}",
