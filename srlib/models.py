@@ -13,7 +13,12 @@ import numpy as np
 from srlib.backend import keras
 from srlib.normalization import FusedBatchNormalization
 from srlib.resize import to_float
-from srlib.upsampling import ClipAtInference, FilterUpsampling, SubPixelConv2D
+from srlib.upsampling import (
+    UPSAMPLERS,
+    ClipAtInference,
+    FilterUpsampling,
+    SubPixelConv2D,
+)
 
 layers = keras.layers
 
@@ -171,6 +176,39 @@ def residual(blocks: int = 6, filters: int = 64, dtype: str = "float32") -> kera
     return _model(low, image, "residual")
 
 
+def with_upsampler(
+    upsampler: str, blocks: int = 3, filters: int = 32, dtype: str = "float32"
+) -> keras.Model:
+    """A residual network around any upsampler of ``srlib.upsampling.UPSAMPLERS``.
+
+    For chapter 5's comparison: everything but the upsampler is the same, and
+    nothing is initialised so as to hide what an untrained upsampler draws.
+
+    Args:
+        upsampler: a key of ``UPSAMPLERS``.
+        blocks: residual blocks of two 3x3 convolutions.
+        filters: channels, before and after the upsampler.
+        dtype: Keras dtype policy.
+    """
+    if upsampler not in UPSAMPLERS:
+        raise ValueError(f"unknown upsampler {upsampler!r}: choose one of {list(UPSAMPLERS)}")
+    options = {"padding": "same", "dtype": dtype}
+    low = _image_input()
+    x = first = layers.Conv2D(filters, 3, name="stem", **options)(low)
+    for i in range(blocks):
+        inner = layers.Conv2D(filters, 3, activation="relu", name=f"block{i + 1}a", **options)(x)
+        inner = layers.Conv2D(filters, 3, name=f"block{i + 1}b", **options)(inner)
+        x = layers.Add(name=f"block{i + 1}", dtype=dtype)([x, inner])
+    x = layers.Add(name="long_skip", dtype=dtype)([first, x])
+    x = UPSAMPLERS[upsampler](filters, name="upsample", dtype=dtype)(x)
+    # Leaky: a plain ReLU died in some runs, and with it all but the bicubic skip.
+    x = layers.LeakyReLU(0.2, name="upsample_relu", dtype=dtype)(x)
+    details = layers.Conv2D(3, 3, name="image", **options)(x)
+    enlarged = FilterUpsampling(SCALE, "bicubic", name="bicubic")(low)
+    image = layers.Add(dtype="float32", name="skip")([enlarged, details])
+    return _model(low, image, "with_upsampler")
+
+
 #: Everything :func:`build` can make. The first three need no training.
 ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     "nearest": nearest,
@@ -179,6 +217,7 @@ ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     "linear": linear,
     "hourglass": hourglass,
     "residual": residual,
+    "with_upsampler": with_upsampler,
 }
 
 

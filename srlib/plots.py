@@ -207,3 +207,66 @@ def bars(
     axis.set_xlabel(xlabel)
     axis.grid(False, axis="y")
     return fig
+
+
+def spectra(decibels: Mapping[str, np.ndarray]) -> Figure:
+    """Power spectra side by side on one scale; see ``srlib.checkerboard.spectrum``."""
+    fig, axes = figure(1, len(decibels), height=WIDTH / len(decibels) + 0.6)
+    everything = np.concatenate([values.ravel() for values in decibels.values()])
+    low, high = np.percentile(everything, (1, 99.9))
+    for axis, (title, values) in zip(axes[0], decibels.items(), strict=True):
+        # Half a bin beyond -1/2: there the Nyquist lines lie, at the left and upper border.
+        axis.imshow(
+            values, cmap="gray", vmin=low, vmax=high, extent=(-0.5, 0.5, 0.5, -0.5),
+            interpolation="nearest",
+        )  # fmt: skip
+        axis.set_title(title, fontsize=9)
+        axis.set_xticks([-0.5, 0, 0.5], ["-1/2", "0", "1/2"], fontsize=8)
+        axis.set_yticks([-0.5, 0, 0.5], ["-1/2", "0", "1/2"], fontsize=8)
+        axis.grid(False)
+    return fig
+
+
+def intervals(
+    series: Mapping[str, Mapping[str, tuple[float, tuple[float, float], Sequence[float]]]],
+    xlabel: str,
+    marks: Mapping[str, float] | None = None,
+) -> Figure:
+    """Means with intervals, a line for each category, a marker for each series.
+
+    Args:
+        series: series -> category -> (mean, interval, single values); single
+            values are drawn as small dots.
+        xlabel: of the common axis.
+        marks: label -> position of vertical reference lines.
+    """
+    categories = list(next(iter(series.values())))
+    fig, axes = figure(height=1.0 + 0.5 * len(categories))
+    axis = axes[0, 0]
+    step = 0.6 / max(len(series) - 1, 1)
+    for i, (name, cells) in enumerate(series.items()):
+        places = np.arange(len(categories))[::-1] + 0.3 - i * step
+        colour, marker = COLOURS[i], "o^sDvP"[i]
+        for place, category in zip(places, categories, strict=True):
+            mean, (low, high), single = cells[category]
+            axis.plot([low, high], [place, place], color=colour, linewidth=2, linestyle="-")
+            axis.plot(single, [place] * len(single), ".", color=colour, markersize=4, alpha=0.5)
+            axis.plot(
+                mean, place, marker, color=colour, markersize=7, linestyle="none",
+                label=name if category == categories[0] else None,
+            )  # fmt: skip
+    for label, place in (marks or {}).items():
+        axis.axvline(place, color="0.4", linestyle=":", linewidth=1)
+        axis.annotate(
+            label, (place, 1), xycoords=("data", "axes fraction"), ha="left", va="bottom",
+            fontsize=9,
+        )  # fmt: skip
+    axis.set_yticks(np.arange(len(categories))[::-1], categories)
+    axis.set_xlabel(xlabel)
+    fig.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
+    return fig
+
+
+def note(fig: Figure, text: str) -> None:
+    """A line above a figure, for what all of it depends on."""
+    fig.suptitle(text, fontsize=9, color="0.3")

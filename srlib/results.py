@@ -6,6 +6,7 @@ machine, seconds and git commit. So a number in the book can be traced.
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 from pathlib import Path
@@ -27,6 +28,15 @@ def read(name: str) -> dict[str, Any]:
         known = sorted(p.stem for p in FOLDER.glob("*.json"))
         raise FileNotFoundError(f"no recorded result {name!r}; there are {known}")
     return json.loads(path.read_text())
+
+
+def rows(table: str | Path) -> list[dict[str, str]]:
+    """The rows of a recorded table, or of the csv file at a path; none if there is no file."""
+    path = table if isinstance(table, Path) else FOLDER / f"{table}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def write(name: str, content: dict[str, Any], *, folder: Path = FOLDER, **made_by: Any) -> Path:
