@@ -2,7 +2,8 @@
 
     python -m experiments.benchmark --photos DIR [--benchmarks DIR]
 
-DIR holds Set5/ and Set14/ for the second. Writes srlib/recorded/benchmark.json.
+DIR holds Set5/ and Set14/ for the second. Needs LPIPS weights (srlib.lpips).
+Writes srlib/recorded/benchmark.json.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srlib import data, evaluation, models, pitfalls, results, sources, weights
+from srlib import data, evaluation, lpips, models, pitfalls, results, sources, weights
 from srlib.resize import to_float
 
 
@@ -38,9 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
     zoo = {"lanczos": weights.load("lanczos"), "linear": linear}
     zoo |= {name: weights.load(name) for name in weights.available()}
     photos = data.photos(options.photos, "test", smallest=128)
-    scores = evaluation.evaluate(zoo, photos, evaluation.Protocol(size=128))
+    scores = evaluation.evaluate(zoo, photos, evaluation.Protocol(size=128), with_lpips=True)
     print(scores.table())
-    content = {"photos": scores.as_json()}
+    content = {"photos": scores.as_json(), "lpips": lpips.origin()}
     for image, value in zip(content["photos"]["images"], detail(photos), strict=True):
         image["detail"] = round(value, 3)
     for name in ("Set5", "Set14") if options.benchmarks else ():

@@ -21,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.loss_arms import CORE, LAYERS, SIDE, Arm, feature_losses
+from experiments.loss_arms import CORE, DOSES, MISTAKES, SIDE, Arm, feature_losses
 from experiments.train_zoo import ROOT, open_photos
-from srlib import checkerboard, data, losses, metrics, results, training
+from srlib import checkerboard, data, losses, metrics, results, training, weights
 from srlib.backend import keras, tf
+from srlib.evaluation import bootstrap_interval
 from srlib.inference import predict
 from srlib.lpips import lpips
 from srlib.models import with_upsampler
@@ -60,7 +61,6 @@ class Settings:
 CORE_SEEDS, SIDE_SEEDS = range(5), range(3)
 #: Where the side arms are tried: the classic layer and the cure.
 SIDE_UPSAMPLERS = ("deconv k4s2", "nearest + conv")
-LAYERS_UPSAMPLER = "deconv k4s2"
 
 
 def crops(pairs: data.Pairs, count: int, side: int, seed: int) -> data.Pairs:
@@ -124,14 +124,14 @@ def fit(model: keras.Model, loss: keras.losses.Loss, seen: data.Pairs, rate, bat
 class Experiment:
     """Photos, losses and the rows that are there."""
 
-    def __init__(self, settings: Settings, photos: str, weights: str | None, runs: Path):
+    def __init__(self, settings: Settings, photos: str, vgg16: str | None, runs: Path):
         self.settings, self.runs = settings, runs / "checkerboard"
         self.runs.mkdir(parents=True, exist_ok=True)
         self.photos, _ = open_photos(photos)
         self.train = data.pairs(self.photos)
         tested = data.photos(photos, "test", smallest=128)
         self.test = data.pairs(tested, limit=settings.test_photos)
-        self.features = feature_losses(weights)
+        self.features = feature_losses(vgg16)
         self.pixel = {
             kind: losses.PixelAndPerceptualLoss(kind, perceptual_weight=0.0)
             for kind in ("mse", "l1")
@@ -150,7 +150,9 @@ class Experiment:
         else:
             seen = crops(self.train, s.pixel_steps * s.batch_size, s.crop, seed)
             fit(model, keras.losses.MeanSquaredError(), seen, s.learning_rate, s.batch_size)
-            model.save_weights(state)
+            aside = state.with_name("part-" + state.name)  # Keras insists on the ending
+            model.save_weights(aside)
+            aside.replace(state)
         middle = measure(model, self.test)
         return model, readings | {f"{k}_middle": v for k, v in middle.items() if k != "photos"}
 
@@ -172,6 +174,27 @@ class Experiment:
         return row | measure(model, self.test)
 
 
+def controls(pairs: data.Pairs) -> dict[str, dict]:
+    """Shipped networks, baselines, and truths with a known pattern: what the indices read."""
+    truth = data.as_float(pairs)[1]
+    found = {}
+    for name in (*weights.BASELINES, *weights.available()):
+        model = weights.load(name)
+        found[name] = measure(model, pairs)
+    for amplitude in (0.25, 0.5, 1.0, 2.0):
+        pattern = checkerboard.checker(*truth.shape[1:3], amplitude) / 255
+        excess = checkerboard.excess(np.clip(truth + pattern, 0, 1), pairs.high)
+        found[f"truth and a checker of {amplitude:g}"] = {
+            "excess2": float(excess.mean()),
+            "photos": " ".join(f"{value:.2f}" for value in excess),
+        }
+    for row in found.values():
+        values = np.array(row.pop("photos").split(), float)
+        row["interval2"] = bootstrap_interval(values)
+        row["share_above_0"] = float((values > 0).mean())
+    return found
+
+
 COLUMNS = (
     "upsampler", "loss", "seed", "dose", "weight", "gradient_unevenness", "parameters", "seconds",
     *(f"{name}{when}" for when in ("_0", "_middle", "") for name in (
@@ -190,7 +213,7 @@ def plan() -> Iterator[tuple[int, str, dict[str, Arm]]]:
         for upsampler in SIDE_UPSAMPLERS:
             yield seed, upsampler, SIDE
     for seed in SIDE_SEEDS:
-        yield seed, LAYERS_UPSAMPLER, LAYERS
+        yield seed, "deconv k4s2", DOSES | MISTAKES
 
 
 def append(path: Path, row: dict) -> None:
@@ -244,9 +267,11 @@ def main(arguments: list[str] | None = None) -> int:
             "bicubic": float(
                 metrics.psnr(experiment.test.high, upscale(experiment.test.low)).mean()
             ),
+            "controls": controls(experiment.test),
             "core": list(CORE),
             "side": list(SIDE),
-            "layers": list(LAYERS),
+            "doses": list(DOSES),
+            "mistakes": list(MISTAKES),
             "vgg": experiment.features["relu2_2"].features.origin,
         },
         command="python -m experiments.checkerboard",

@@ -34,11 +34,12 @@ SIDE = {
     "MSE + relu1_2, before any pool": Arm(features="relu1_2"),
     "MSE + strided random net": Arm(features="strided"),
     "MSE + mis-wired relu2_2": Arm(features="mis-wired"),
-} | {f"MSE + {dose} x relu2_2": Arm(features="relu2_2", dose=dose) for dose in (0.1, 0.3, 3, 10)}
-#: For chapter 4: other layers, and features of images that VGG16 does not expect.
-LAYERS = {
-    "MSE + relu1_1": Arm(features="relu1_1"),
-    "MSE + relu2_1": Arm(features="relu2_1"),
+}
+DOSES = {
+    f"MSE + {dose} x relu2_2": Arm(features="relu2_2", dose=dose) for dose in (0.1, 0.3, 3, 10)
+}
+#: For chapter 4: features of images that VGG16 does not expect, and untrained ones.
+MISTAKES = {
     "MSE + relu2_2 of [0, 1], same weight": Arm(features="unprepared", weighed_as="relu2_2"),
     "MSE + relu2_2 of [0, 1], own weight": Arm(features="unprepared"),
     "MSE + relu2_2, red and blue swapped": Arm(features="swapped"),
@@ -78,10 +79,7 @@ def feature_losses(weights: str | None) -> dict[str, losses.PerceptualLoss]:
     """Every feature loss of the arms, built once."""
     options = {"weights": weights, "dtype": training.fast_precision()}
     unprepared = vgg.VGG16("relu2_2", preprocessing=False, **options)
-    found = {
-        layer: losses.PerceptualLoss(layer, **options)
-        for layer in ("relu1_1", "relu1_2", "relu2_1", "relu2_2")
-    }
+    found = {layer: losses.PerceptualLoss(layer, **options) for layer in ("relu1_2", "relu2_2")}
     return found | {
         "relu2_2 average": losses.PerceptualLoss("relu2_2", pooling="average", **options),
         "strided": losses.PerceptualLoss(features=strided_random_net()),

@@ -82,7 +82,7 @@ JOBS = {
             clip_value=0.5,
             batch_size=8,
             steps_per_epoch=340,
-            epochs=6,
+            epochs=4,
             seed=2,
         ),
         "the classic hourglass network, pixel + perceptual loss: for the lesson",

@@ -58,7 +58,7 @@ def lines(images: np.ndarray, period: int = 2) -> np.ndarray:
 
     A line's power (mean of the 3x3 bins that a Hann window spreads it over)
     over the power of the ring around it, whose median is robust against other
-    lines. White noise reads about 0 dB; a notch is negative.
+    lines. White noise reads a little under 0 dB; a notch is negative.
 
     Args:
         images: at least ``8 * period`` pixels high and wide.
@@ -66,8 +66,9 @@ def lines(images: np.ndarray, period: int = 2) -> np.ndarray:
             half the period has too are left out.
 
     Returns:
-        float64 ``(N, lines)``; for period 2 the lines are (vertical,
-        horizontal, diagonal frequency): (0, 1/2), (1/2, 0), (1/2, 1/2).
+        float64 ``(N, lines)``; for period 2, as (vertical, horizontal)
+        frequencies: (0, 1/2), (1/2, 0), (1/2, 1/2). One-pixel columns raise the
+        first, one-pixel rows the second, a checkerboard the third.
     """
     if period not in (2, 4, 8):
         raise ValueError(f"period must be 2, 4 or 8, not {period}")
@@ -101,8 +102,10 @@ def lines(images: np.ndarray, period: int = 2) -> np.ndarray:
 def index(images: np.ndarray, period: int = 2) -> np.ndarray:
     """The checkerboard index: mean over :func:`lines`, in dB.
 
-    Does not depend on brightness, contrast, mirroring or quarter turns. An
-    index means little without the truth's own: see :func:`excess`.
+    Does not depend on brightness or contrast, and hardly on mirroring or
+    quarter turns (the window lacks one pixel's symmetry: 0.3 dB at most on
+    photos). An index means little without the truth's own, because edges raise
+    it too: see :func:`excess`.
 
     Returns:
         float64 ``(N,)``.
@@ -164,7 +167,7 @@ def unevenness(values: np.ndarray) -> float:
     n, height, width, channels = values.shape
     cells = np.asarray(values, np.float64).reshape(n, height // 2, 2, width // 2, 2, channels)
     phases = cells.mean(axis=(0, 1, 3, 5))
-    return float(phases.std() / phases.mean())
+    return float(phases.std() / max(phases.mean(), np.finfo(float).tiny))
 
 
 def flat_response(

@@ -63,6 +63,11 @@ class PerceptualLoss(keras.losses.Loss):
         self._own = features is None
         self.features = features or VGG16(layer, weights, pooling=pooling, dtype=dtype)
 
+    def __dir__(self):
+        # Keras saves whatever it finds here: without this, VGG16 would go into every
+        # checkpoint of a compiled model, and loading one would replace it.
+        return [name for name in super().__dir__() if name != "features"]
+
     def call(self, y_true, y_pred):
         difference = self.features(y_pred) - tf.stop_gradient(self.features(y_true))
         return tf.reduce_mean(tf.square(difference), axis=(1, 2, 3))

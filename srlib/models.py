@@ -15,8 +15,10 @@ from srlib.normalization import FusedBatchNormalization
 from srlib.resize import to_float
 from srlib.upsampling import (
     UPSAMPLERS,
+    BoxedConv2DTranspose,
     ClipAtInference,
     FilterUpsampling,
+    ResizeConv2D,
     SubPixelConv2D,
 )
 
@@ -260,6 +262,10 @@ def flops(model: keras.Model, height: int = 64, width: int = 64) -> int:
             total += 2 * int(np.prod(kernel.shape)) * out_h * out_w
         elif isinstance(layer, SubPixelConv2D):
             total += 2 * int(np.prod(kernel.shape)) * h * w
+        elif isinstance(layer, ResizeConv2D):
+            total += 2 * int(np.prod(layer.conv.kernel.shape)) * out_h * out_w
+        elif isinstance(layer, BoxedConv2DTranspose):
+            total += 2 * int(np.prod(layer.transposed.kernel.shape)) * h * w
         elif isinstance(layer, FilterUpsampling):
             total += 2 * int(np.prod(layer.filters.shape)) * 3 * h * w
     return total

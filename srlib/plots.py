@@ -75,14 +75,16 @@ def gallery(
     return fig
 
 
-def contact_sheet(images: Sequence[np.ndarray], columns: int = 10) -> Figure:
-    """Many small images in a grid, without titles."""
+def contact_sheet(
+    images: Sequence[np.ndarray], columns: int = 10, titles: Sequence[str] | None = None
+) -> Figure:
+    """Many small images in a grid, with titles if there are any."""
     lines = -(-len(images) // columns)
-    fig, axes = figure(lines, columns, height=WIDTH / columns * lines)
+    fig, axes = figure(lines, columns, height=(WIDTH / columns + 0.25 * bool(titles)) * lines)
     for axis in axes.flat:
         axis.set_axis_off()
-    for axis, image in zip(axes.flat, images, strict=False):
-        _show(axis, image)
+    for axis, image, title in zip(axes.flat, images, titles or [""] * len(images), strict=False):
+        _show(axis, image, title)
     fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
     return fig
 
@@ -243,9 +245,9 @@ def intervals(
     categories = list(next(iter(series.values())))
     fig, axes = figure(height=1.0 + 0.5 * len(categories))
     axis = axes[0, 0]
-    step = 0.6 / max(len(series) - 1, 1)
+    step = min(0.3, 0.6 / max(len(series) - 1, 1))
     for i, (name, cells) in enumerate(series.items()):
-        places = np.arange(len(categories))[::-1] + 0.3 - i * step
+        places = np.arange(len(categories))[::-1] + step * ((len(series) - 1) / 2 - i)
         colour, marker = COLOURS[i], "o^sDvP"[i]
         for place, category in zip(places, categories, strict=True):
             mean, (low, high), single = cells[category]

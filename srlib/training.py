@@ -33,6 +33,7 @@ class Recipe:
         perceptual_weight: of a perceptual loss beside it; see
             ``srlib.losses.PixelAndPerceptualLoss``. 0 for none.
         perceptual_layer: of VGG16.
+        vgg16: where its weights come from; see ``srlib.vgg.load_weights``.
         epochs: how many times to validate and save.
         steps_per_epoch: batches in one epoch.
         batch_size: pairs in a batch.
@@ -50,6 +51,7 @@ class Recipe:
     loss: str = "l1"
     perceptual_weight: float = 0.0
     perceptual_layer: str = "block2_conv2"
+    vgg16: str | None = None
     epochs: int = 10
     steps_per_epoch: int = 100
     batch_size: int = 16
@@ -79,6 +81,10 @@ def fast_precision() -> str:
         return "mixed_float16" if capability and capability >= (7, 0) else "float32"
     flags = _cpu_flags()
     return "mixed_bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
+
+
+def _precision(recipe: Recipe) -> str:
+    return fast_precision() if recipe.precision == "auto" else recipe.precision
 
 
 def _cpu_info(key: str) -> str:
@@ -130,7 +136,7 @@ def compile_model(model: keras.Model, recipe: Recipe) -> keras.Model:
 def _loss(recipe: Recipe) -> keras.losses.Loss:
     perceptual = None
     if recipe.perceptual_weight:
-        perceptual = PerceptualLoss(recipe.perceptual_layer, dtype=fast_precision())
+        perceptual = PerceptualLoss(recipe.perceptual_layer, recipe.vgg16, dtype=_precision(recipe))
     return PixelAndPerceptualLoss(
         recipe.loss, perceptual_weight=recipe.perceptual_weight, perceptual=perceptual
     )
@@ -273,5 +279,4 @@ def train(
 def build_for(architecture: str, recipe: Recipe, **options) -> keras.Model:
     """Build an architecture with the recipe's seed and precision."""
     keras.utils.set_random_seed(recipe.seed)
-    precision = fast_precision() if recipe.precision == "auto" else recipe.precision
-    return models.build(architecture, dtype=precision, **options)
+    return models.build(architecture, dtype=_precision(recipe), **options)

@@ -224,7 +224,7 @@ class ResizeConv2D(keras.layers.Layer):
         self.kernel_size = kernel_size
         self.interpolation = interpolation
         self.conv = keras.layers.Conv2D(
-            filters, kernel_size, padding="same", dtype=self.dtype_policy
+            filters, kernel_size, padding="same", dtype=self.dtype_policy, name="conv"
         )
 
     def build(self, input_shape):
@@ -274,7 +274,7 @@ class BoxedConv2DTranspose(keras.layers.Layer):
         self.filters = filters
         self.kernel_size = kernel_size
         self.transposed = keras.layers.Conv2DTranspose(
-            filters, kernel_size, 2, padding="same", dtype=self.dtype_policy
+            filters, kernel_size, 2, padding="same", dtype=self.dtype_policy, name="transposed"
         )
         self.box = keras.layers.AveragePooling2D(2, 1, padding="same", dtype=self.dtype_policy)
 

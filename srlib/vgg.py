@@ -96,7 +96,7 @@ def load_weights(
     if weights == "random":
         return Weights(f"random weights, seed {seed}", _random(names, seed))
     if weights != "imagenet":
-        path = Path(weights)
+        path = Path(weights).expanduser()
         return Weights(f"ImageNet weights ({path.name})", _read(path, names))
     for ending in ("_notop", ""):
         path = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
@@ -155,15 +155,18 @@ def _read(path: Path, names: list[str]) -> dict[str, tuple[np.ndarray, np.ndarra
                 f"{path}: {name} is {kernel.shape} and {bias.shape}, but VGG16's is {shape} and "
                 f"{shape[3:]}: these are weights of another network"
             )
-        if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+        if kernel.dtype.kind not in "fiu" or bias.dtype.kind not in "fiu":
+            raise VGGWeightsError(f"{path}: {name} holds {kernel.dtype}, not numbers; get it anew")
+        with np.errstate(over="ignore"):  # reported below, by name
+            arrays[name] = (kernel.astype(np.float32), bias.astype(np.float32))
+        if not all(np.isfinite(array).all() for array in arrays[name]):
             raise VGGWeightsError(f"{path}: {name} holds values that are not finite; get it anew")
-        arrays[name] = (kernel.astype(np.float32), bias.astype(np.float32))
     return arrays
 
 
 def _read_npz(path: Path) -> dict[str, dict[str, np.ndarray]]:
     found: dict[str, dict[str, np.ndarray]] = {}
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         for key in file.files:
             name, _, kind = key.partition("/")
             if name in CONVOLUTIONS:

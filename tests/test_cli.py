@@ -355,6 +355,33 @@ def test_train_then_evaluate_then_resume(run, large_photos, tmp_path, monkeypatc
     assert out.splitlines()[-1].startswith(str(out_file))
 
 
+def test_train_fine_tunes_with_a_perceptual_loss(run, large_photos, tmp_path, monkeypatch):
+    small_network(monkeypatch)
+    monkeypatch.setenv("SRLIB_VGG16_WEIGHTS", "random")
+    tiny = ("--epochs", 1, "--steps", 1, "--batch-size", 2)
+    first, second = tmp_path / "pixel.safetensors", tmp_path / "crisp.safetensors"
+    assert run("train", large_photos, first, *tiny)[0] == 0
+    options = ("--start", first, "--loss", "mse", "--perceptual", 0.5, "--learning-rate", 1e-9)
+    code, _, err = run("train", large_photos, second, *tiny, *options)
+    assert (code, err) == (0, "")
+    assert weights.card(second)["recipe"]["perceptual_weight"] == 0.5
+    before, after = (weights.load(path).get_weights() for path in (first, second))
+    for one, other in zip(before, after, strict=True):  # a step of 1e-9 leaves them in place
+        np.testing.assert_allclose(one, other, atol=1e-3)
+    monkeypatch.setenv("SRLIB_VGG16_WEIGHTS", str(tmp_path / "gone.npz"))
+    third = tmp_path / "third.safetensors"
+    refused(run("train", large_photos, third, *tiny, "--perceptual", 1), "gone.npz", "no such file")
+    assert not third.exists()
+
+
+def test_evaluate_with_lpips(run, photo_folder, monkeypatch):
+    monkeypatch.setenv("SRLIB_LPIPS_WEIGHTS", "random")
+    code, out, _ = run("evaluate", photo_folder, "--lpips")
+    assert code == 0 and "LPIPS" in out
+    monkeypatch.delenv("SRLIB_LPIPS_WEIGHTS")
+    refused(run("evaluate", photo_folder, "--lpips"), "SRLIB_LPIPS_WEIGHTS")
+
+
 def test_train_refuses_bad_input(run, photo_folder, large_photos, tmp_path):
     out_file = tmp_path / "mine.safetensors"
     refused(run("train", large_photos, tmp_path / "mine.h5"), "mine.h5", ".safetensors")

@@ -12,6 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 import srlib
 from srlib import data, evaluation, models
 from srlib.evaluation import Protocol, Scores, bootstrap_interval, evaluate
+from srlib.lpips import LPIPSWeightsError, lpips
 from srlib.sources import PhotoError
 
 SSIM = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
@@ -282,3 +283,37 @@ def test_bootstrap_interval_is_that_of_the_mean(rng):
     few = bootstrap_interval(values[:25])
     assert few[1] - few[0] > 2 * (high - low)
     assert bootstrap_interval(np.full(5, 3.0)) == (3, 3)
+
+
+def test_bootstrap_over_runs_and_photos_is_wider_than_over_photos_alone(rng):
+    photos, runs = rng.normal(0, 1, 50), rng.normal(0, 3, (5, 1))
+    low, high = bootstrap_interval(runs + photos)
+    inner_low, inner_high = bootstrap_interval((runs + photos).mean(axis=0))
+    assert low < inner_low < inner_high < high
+    same = np.repeat(photos[None], 4, axis=0)  # runs that agree add nothing
+    np.testing.assert_allclose(
+        bootstrap_interval(same), bootstrap_interval(photos), atol=0.06, rtol=0
+    )
+
+
+def test_lpips_is_measured_only_when_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("SRLIB_LPIPS_WEIGHTS", "random")
+    photos, truths = write(tmp_path, [(36, 40), (33, 41)])
+    plain = evaluate({"nearest": models.nearest()}, photos)
+    assert plain.lpips == {} and "LPIPS" not in plain.table()
+    assert "lpips" not in plain.summary()[0]
+    scores = evaluate({"nearest": models.nearest()}, photos, Protocol("y", 2), with_lpips=True)
+    for i, truth in enumerate(truths):  # of the whole RGB picture, whatever the protocol
+        low = by_pillow(truth, (truth.shape[0] // 2, truth.shape[1] // 2))
+        expected = lpips(truth, low.repeat(2, axis=0).repeat(2, axis=1))
+        assert scores.lpips["nearest"][i] == pytest.approx(expected, rel=0.05)
+    assert scores.summary()[1]["lpips"] == pytest.approx(scores.lpips["nearest"].mean())
+    assert "LPIPS" in scores.table()
+    assert set(scores.as_json()["images"][0]) > {"lpips bicubic", "lpips nearest"}
+
+
+def test_lpips_without_weights_says_so(tmp_path, monkeypatch):
+    monkeypatch.delenv("SRLIB_LPIPS_WEIGHTS", raising=False)
+    photos, _ = write(tmp_path, [(36, 40)])
+    with pytest.raises(LPIPSWeightsError, match="SRLIB_LPIPS_WEIGHTS"):
+        evaluate({}, photos, with_lpips=True)

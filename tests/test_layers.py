@@ -4,10 +4,19 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from srlib.normalization import FusedBatchNormalization
 from srlib.resize import upscale
-from srlib.upsampling import ClipAtInference, FilterUpsampling, SubPixelConv2D
+from srlib.upsampling import (
+    UPSAMPLERS,
+    BoxedConv2DTranspose,
+    ClipAtInference,
+    FilterUpsampling,
+    ResizeConv2D,
+    SubPixelConv2D,
+)
 
 # name -> (layer, its arguments, enlargement, output channels for 3 input channels)
 LAYERS = {
@@ -19,7 +28,10 @@ LAYERS = {
     "subpixel3": (SubPixelConv2D, {"filters": 2, "scale": 3, "kernel_size": 5}, 3, 2),
     "clip": (ClipAtInference, {}, 1, 3),
     "batch_norm": (FusedBatchNormalization, {"momentum": 0.8, "epsilon": 0.01}, 1, 3),
-}
+    "nearest3_conv": (ResizeConv2D, {"filters": 2, "scale": 3, "kernel_size": 5}, 3, 2),
+    "bilinear_conv": (ResizeConv2D, {"filters": 5, "interpolation": "bilinear"}, 2, 5),
+    "boxed3": (BoxedConv2DTranspose, {"filters": 2, "kernel_size": 3}, 2, 2),
+} | {f"UPSAMPLERS: {name}": (make, {"filters": 4}, 2, 4) for name, make in UPSAMPLERS.items()}
 ALWAYS_FLOAT32 = {"bicubic", "lanczos", "nearest", "linear"}
 
 
@@ -39,8 +51,9 @@ def batch(rng):
 
 
 def test_survives_serialisation(name, batch, tmp_path):
-    kind, options, *_ = LAYERS[name]
+    _, options, *_ = LAYERS[name]
     layer = make(name)
+    kind = type(layer)
     copy = kind.from_config(layer.get_config())
     assert copy.get_config() == layer.get_config()
     for option, value in options.items():
@@ -62,7 +75,7 @@ def test_shape(name, size, rng):
     expected = (2, size[0] * scale, size[1] * scale, channels)
     images = rng.uniform(0, 1, (2, *size, 3)).astype(np.float32)
     assert make(name)(images).shape == expected
-    assert make(name).compute_output_shape(images.shape) == expected
+    assert tuple(make(name).compute_output_shape(images.shape)) == expected
 
     low = keras.Input((None, None, 3))
     symbolic = make(name)(low)
@@ -192,6 +205,164 @@ def test_subpixel_weights_follow_the_seed():
 
     np.testing.assert_array_equal(kernel(1), kernel(1))
     assert np.abs(kernel(1) - kernel(2)).max() > 0.01
+
+
+# --- ResizeConv2D and BoxedConv2DTranspose, against plain NumPy
+
+
+def randomised(layer: keras.layers.Layer, channels: int, seed: int = 1) -> keras.layers.Layer:
+    """The layer with weights and biases none of which is what it started with."""
+    layer.build((None, None, None, channels))
+    rng = np.random.default_rng(seed)
+    layer.set_weights([rng.normal(0, 0.3, w.shape) for w in layer.get_weights()])
+    return layer
+
+
+def plain_convolution(images, kernel, bias):
+    size = len(kernel)
+    before = (size - 1) // 2
+    padded = np.pad(
+        images, ((0, 0), (before, size - 1 - before), (before, size - 1 - before), (0, 0))
+    )
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), (1, 2))
+    return np.einsum("nyxcij,ijcf->nyxf", windows, kernel) + bias
+
+
+def plain_bilinear(images, scale):
+    """Each axis alone, between the pixels' middles; borders continue."""
+    for axis in (1, 2):
+        length = images.shape[axis]
+        places = (np.arange(length * scale) + 0.5) / scale - 0.5
+        images = np.apply_along_axis(
+            lambda line, at=places, n=length: np.interp(at, np.arange(n), line), axis, images
+        )
+    return images
+
+
+@pytest.mark.parametrize("kernel_size", [3, 5])
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+def test_resize_convolution_by_hand(interpolation, scale, kernel_size, rng):
+    images = rng.normal(size=(2, 5, 4, 3)).astype(np.float32)
+    layer = randomised(ResizeConv2D(4, scale, kernel_size, interpolation), 3)
+    if interpolation == "nearest":
+        enlarged = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    else:
+        enlarged = plain_bilinear(images, scale)
+    expected = plain_convolution(enlarged, *layer.get_weights())
+    np.testing.assert_allclose(layer(images), expected, atol=1e-4)
+
+
+def plain_transposed_convolution(images, kernel, bias):
+    """Every input pixel stamps the kernel two pixels further; "same" cuts the border."""
+    n, height, width, _ = images.shape
+    size, filters = len(kernel), kernel.shape[2]
+    large = np.zeros((n, 2 * height + size, 2 * width + size, filters))
+    for y, x in np.ndindex(height, width):
+        stamp = np.einsum("nc,ijfc->nijf", images[:, y, x], kernel)
+        large[:, 2 * y : 2 * y + size, 2 * x : 2 * x + size] += stamp
+    before = (size - 2) // 2
+    return large[:, before : before + 2 * height, before : before + 2 * width] + bias
+
+
+def plain_box(images):
+    """Mean of each pixel, its right and its lower neighbours, as far as there are any."""
+    total, count = np.zeros_like(images), np.zeros_like(images)
+    height, width = images.shape[1:3]
+    for dy, dx in np.ndindex(2, 2):
+        total[:, : height - dy, : width - dx] += images[:, dy:, dx:]
+        count[:, : height - dy, : width - dx] += 1
+    return total / count
+
+
+@pytest.mark.parametrize("kernel_size", [3, 4, 5])
+def test_boxed_transposed_convolution_by_hand(kernel_size, rng):
+    images = rng.normal(size=(2, 5, 4, 3)).astype(np.float32)
+    layer = randomised(BoxedConv2DTranspose(4, kernel_size), 3)
+    transposed = plain_transposed_convolution(images, *layer.get_weights())
+    np.testing.assert_allclose(layer(images), plain_box(transposed), atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "size"), [("deconv k4s2", 4), ("deconv k3s2", 3)])
+def test_transposed_convolutions_are_what_they_are_called(name, size, rng):
+    images = rng.normal(size=(2, 5, 4, 3)).astype(np.float32)
+    layer = randomised(UPSAMPLERS[name](6), 3)
+    assert layer.kernel.shape == (size, size, 6, 3)
+    expected = plain_transposed_convolution(images, *layer.get_weights())
+    np.testing.assert_allclose(layer(images), expected, atol=1e-4)
+
+
+def test_the_box_is_all_that_differs_from_a_transposed_convolution():
+    boxed, bare = UPSAMPLERS["deconv + box"](6), UPSAMPLERS["deconv k4s2"](6)
+    for layer in (boxed, bare):
+        layer.build((None, None, None, 3))
+    assert [w.shape for w in boxed.get_weights()] == [w.shape for w in bare.get_weights()]
+
+
+@pytest.mark.parametrize("name", ["nearest + conv", "bilinear + conv", "deconv + box"])
+def test_weights_have_the_same_names_in_every_layer(name):
+    """The zoo's files go by them."""
+    layers = [UPSAMPLERS[name](4, name="upsample") for _ in range(2)]
+    for layer in layers:
+        layer.build((None, None, None, 3))
+    first, second = ([w.path for w in layer.weights] for layer in layers)
+    assert first == second
+
+
+# --- flat features
+
+FLAT_BY_CONSTRUCTION = ("nearest + conv", "bilinear + conv", "deconv + box")
+UNEVEN = ("deconv k4s2", "deconv k3s2", "sub-pixel", "sub-pixel ICNR")
+
+
+def ripple(name: str, seed: int, height: int, width: int, channels: int) -> float:
+    """Range of a layer's answer to flat features, away from the border."""
+    rng = np.random.default_rng(seed)
+    layer = UPSAMPLERS[name](3)
+    flat = np.ones((1, height, width, 1)) * rng.normal(size=channels)
+    layer = randomised(layer, channels, seed)
+    inside = layer(flat.astype(np.float32))[:, 4:-4, 4:-4].numpy()
+    assert np.abs(inside).max() > 1e-3
+    return float(np.ptp(inside, axis=(1, 2)).max())
+
+
+layers_of_any_size = given(
+    seed=st.integers(0, 2**31),
+    height=st.integers(6, 12),
+    width=st.integers(6, 12),
+    channels=st.integers(1, 8),
+)
+
+
+@pytest.mark.parametrize("name", FLAT_BY_CONSTRUCTION)
+@layers_of_any_size
+def test_flat_features_stay_flat_whatever_the_weights(name, seed, height, width, channels):
+    assert ripple(name, seed, height, width, channels) < 1e-5
+
+
+@pytest.mark.parametrize("name", UNEVEN)
+@layers_of_any_size
+@settings(max_examples=10)
+def test_other_upsamplers_draw_upon_flat_features(name, seed, height, width, channels):
+    assert ripple(name, seed, height, width, channels) > 1e-2
+
+
+def test_every_upsampler_is_accounted_for():
+    assert {*FLAT_BY_CONSTRUCTION, *UNEVEN} == set(UPSAMPLERS)
+
+
+@given(seed=st.integers(0, 2**31), channels=st.integers(1, 8))
+@settings(max_examples=10)
+def test_untrained_layers_draw_except_for_icnr(seed, channels):
+    keras.utils.set_random_seed(seed)
+    flat = np.ones((1, 8, 7, channels), np.float32)
+    for name, make_layer in UPSAMPLERS.items():
+        inside = make_layer(3)(flat)[:, 4:-4, 4:-4].numpy()
+        drawn = np.ptp(inside, axis=(1, 2)).max()
+        if name in (*FLAT_BY_CONSTRUCTION, "sub-pixel ICNR"):
+            assert drawn < 1e-5, name
+        else:
+            assert drawn > 1e-3, name
 
 
 # --- ClipAtInference

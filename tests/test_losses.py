@@ -458,12 +458,6 @@ def test_a_compiled_model_is_saved_and_loaded_with_its_loss(name, tmp_path):
     assert loaded.evaluate(low, high, verbose=0) == pytest.approx(value, rel=1e-5)
 
 
-in_the_files = pytest.mark.xfail(
-    strict=True, reason="Keras saves what dir(loss) shows, VGG16 too: define PerceptualLoss.__dir__"
-)
-
-
-@in_the_files
 def test_vgg_is_not_in_the_models_files(built, tmp_path):
     sizes = {}
     for name in ("MSE", "relu2_2"):
@@ -474,7 +468,6 @@ def test_vgg_is_not_in_the_models_files(built, tmp_path):
     assert sizes["relu2_2"] == sizes["MSE"]
 
 
-@in_the_files
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_weights_trained_on_pixels_load_into_a_model_compiled_with_vgg(built, tmp_path):
     before, after = enlarger(), enlarger()
@@ -486,7 +479,6 @@ def test_weights_trained_on_pixels_load_into_a_model_compiled_with_vgg(built, tm
     np.testing.assert_array_equal(after.layers[-1].kernel, before.layers[-1].kernel)
 
 
-@in_the_files
 def test_loading_a_model_leaves_the_losss_own_weights(tmp_path):
     """Weights saved beside random features must not bring them along."""
     model, loss = enlarger(), PerceptualLoss("relu1_1", "random")

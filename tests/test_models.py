@@ -9,6 +9,7 @@ from keras import layers
 from srlib import models
 from srlib.normalization import FusedBatchNormalization
 from srlib.resize import downscale, to_float, upscale
+from srlib.upsampling import UPSAMPLERS
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +151,120 @@ def test_an_untrained_residual_is_bicubic(small_residual, rng):
     assert np.abs(small_residual(low) - bicubic).max() > 1e-3
 
 
+# --- one network around any upsampler
+
+
+@pytest.fixture(scope="module")
+def compared() -> dict[str, keras.Model]:
+    """The network with every upsampler, from one seed."""
+    found = {}
+    for name in UPSAMPLERS:
+        keras.utils.set_random_seed(7)
+        found[name] = models.with_upsampler(name, blocks=2, filters=6)
+    return found
+
+
+KERNELS = {"deconv k4s2": 16, "deconv k3s2": 9, "deconv + box": 16,
+           "nearest + conv": 9, "bilinear + conv": 9}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UPSAMPLERS)
+def test_with_upsampler_has_the_parameters_of_its_layers(name, compared):
+    filters = 6
+    trunk = (27 * filters + filters) + 4 * (9 * filters**2 + filters)
+    last = 27 * filters + 3
+    if name.startswith("sub-pixel"):
+        upsampler = 4 * (9 * filters**2 + filters)
+    else:
+        upsampler = KERNELS[name] * filters**2 + filters
+    assert compared[name].count_params() == trunk + upsampler + last
+    assert compared[name].name == "with_upsampler"
+    assert models.size_multiple(compared[name]) == 1
+
+
+def test_nothing_but_the_upsampler_differs(compared):
+    names = {tuple(x.name for x in model.layers) for model in compared.values()}
+    assert len(names) == 1
+    first = compared["sub-pixel"]
+    for model in compared.values():
+        for ours, theirs in zip(model.layers, first.layers, strict=True):
+            if ours.name != "upsample":
+                assert ours.get_config() == theirs.get_config()
+            if ours.name.startswith(("stem", "block")):  # from one seed: the very same trunk
+                for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+                    np.testing.assert_array_equal(a, b)
+
+
+def test_the_blocks_and_the_skip_around_them_add(rng):
+    model = models.with_upsampler("sub-pixel", blocks=2, filters=6)
+    names = ("stem", "block1b", "block1", "block2b", "block2", "long_skip")
+    inner = keras.Model(model.input, [model.get_layer(name).output for name in names])
+    low = rng.uniform(0, 1, (1, 5, 6, 3)).astype(np.float32)
+    stem, inside1, block1, inside2, block2, long_skip = (x.numpy() for x in inner(low))
+    assert min(np.abs(x).max() for x in (stem, inside1, inside2)) > 0.01
+    np.testing.assert_allclose(block1, stem + inside1, atol=1e-6)
+    np.testing.assert_allclose(block2, block1 + inside2, atol=1e-6)
+    np.testing.assert_allclose(long_skip, stem + block2, atol=1e-6)
+    assert model.get_layer("upsample").input is model.get_layer("long_skip").output
+
+
+@pytest.mark.parametrize("name", UPSAMPLERS)
+def test_with_upsampler_uses_that_upsampler(name, compared):
+    layer = compared[name].get_layer("upsample")
+    expected = UPSAMPLERS[name](6, name="upsample").get_config()
+    assert type(layer) is type(UPSAMPLERS[name](6))
+    assert layer.get_config() == expected
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (9, 7), (16, 16)])
+@pytest.mark.parametrize("name", UPSAMPLERS)
+def test_with_upsampler_takes_any_size(name, size, compared, rng):
+    low = rng.uniform(0, 1, (2, *size, 3)).astype(np.float32)
+    output = compared[name](low).numpy()
+    assert output.shape == (2, 2 * size[0], 2 * size[1], 3)
+    assert output.dtype == np.float32
+    assert np.isfinite(output).all() and output.min() >= 0 and output.max() <= 1
+
+
+@pytest.mark.parametrize("name", UPSAMPLERS)
+def test_with_upsampler_hides_nothing_at_the_start(name, compared, rng):
+    """Details are added to bicubic from the first step on, as its random weights draw them."""
+    low = rng.uniform(0.2, 0.8, (1, 12, 12, 3)).astype(np.float32)
+    model = compared[name]
+    assert np.abs(model(low) - upscale(low)).mean() > 0.01
+    image = model.get_layer("image")
+    weights = image.get_weights()
+    image.set_weights([np.zeros(w.shape) for w in weights])
+    try:
+        np.testing.assert_allclose(model(low), upscale(low).clip(0, 1), atol=1e-5)
+    finally:
+        image.set_weights(weights)
+
+
+def test_an_unknown_upsampler_is_refused():
+    with pytest.raises(ValueError, match=r"'pixel shuffle'.*'deconv k4s2'.*'deconv \+ box'"):
+        models.build("with_upsampler", upsampler="pixel shuffle")
+
+
+@pytest.mark.parametrize(
+    "name",
+    UPSAMPLERS,
+)
+def test_flops_of_every_upsampler_by_hand(name, compared):
+    """A transposed convolution counts positions of its input, a convolution of its output."""
+    height, width, filters = 10, 6, 6
+    trunk = 27 * filters + 4 * 9 * filters**2
+    if name.startswith("sub-pixel"):
+        upsampler = 4 * 9 * filters**2
+    elif name.startswith("deconv"):
+        upsampler = KERNELS[name] * filters**2
+    else:
+        upsampler = 4 * 9 * filters**2
+    last, interpolation = 4 * 27 * filters, 3 * 4 * 25
+    by_hand = 2 * height * width * (trunk + upsampler + last + interpolation)
+    assert models.flops(compared[name], height, width) == by_hand
+
+
 @pytest.mark.parametrize("name", ["nearest", "bicubic", "lanczos"])
 def test_baselines_are_interpolation(name, rng):
     model = models.build(name)
@@ -162,8 +277,10 @@ def test_baselines_are_interpolation(name, rng):
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize(
-    ("name", "options"), [("residual", {"blocks": 1, "filters": 8}), ("hourglass", {"depth": 1})]
-)
+    ("name", "options"),
+    [("residual", {"blocks": 1, "filters": 8}), ("hourglass", {"depth": 1}),
+     ("with_upsampler", {"upsampler": "bilinear + conv", "blocks": 1, "filters": 8})],
+)  # fmt: skip
 def test_predictions_are_float32_in_the_unit_range(name, options, dtype, rng):
     keras.utils.set_random_seed(0)
     model = models.build(name, dtype=dtype, **options)
@@ -181,7 +298,8 @@ def test_predictions_are_float32_in_the_unit_range(name, options, dtype, rng):
 @pytest.mark.parametrize(
     ("name", "options"),
     [("bicubic", {}), ("linear", {"taps": 9}), ("residual", {"blocks": 1, "filters": 8}),
-     ("hourglass", {"depth": 1, "skip": True})],
+     ("hourglass", {"depth": 1, "skip": True})]
+    + [("with_upsampler", {"upsampler": name, "blocks": 1, "filters": 4}) for name in UPSAMPLERS],
 )  # fmt: skip
 def test_models_survive_saving(name, options, tmp_path, rng):
     model = models.build(name, **options)

@@ -162,3 +162,36 @@ def test_bars_read_from_the_top_and_their_numbers_can_be_read():
     (errors,) = (c for c in axis.collections if len(c.get_segments()) == 3)
     ends = [(s[0, 0], s[1, 0]) for s in errors.get_segments()]
     np.testing.assert_allclose(ends, list(intervals.values())[::-1])
+
+
+def test_contact_sheet_titles():
+    fig = drawn(plots.contact_sheet([smooth_photo(8, 8, i) for i in range(3)], 2, ["a", "b", "c"]))
+    assert [axis.get_title() for axis in fig.axes] == ["a", "b", "c", ""]
+
+
+def test_spectra_share_one_scale_and_show_frequencies(rng):
+    maps = {"truth": rng.normal(0, 5, (16, 16)), "network": rng.normal(20, 5, (32, 32))}
+    fig = drawn(plots.spectra(maps))
+    assert [axis.get_title() for axis in fig.axes] == list(maps)
+    first, second = pictures(fig)
+    assert first.get_clim() == second.get_clim()
+    assert first.get_extent() == [-0.5, 0.5, 0.5, -0.5]
+
+
+def test_intervals_show_means_ranges_and_single_values():
+    cells = {"a": (1.0, (0.5, 1.5), [0.9, 1.1]), "b": (3.0, (2.0, 4.0), [3.0, 3.0])}
+    shifted = {k: (m + 1, (lo + 1, hi + 1), v) for k, (m, (lo, hi), v) in cells.items()}
+    fig = drawn(plots.intervals({"one": cells, "two": shifted}, "dB", {"truth": 0.0}))
+    (axis,) = fig.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
+    assert axis.get_yticks()[0] > axis.get_yticks()[1]  # read from the top
+    ranges = [tuple(line.get_xdata()) for line in axis.lines if line.get_linestyle() == "-"]
+    assert ranges == [(0.5, 1.5), (2.0, 4.0), (1.5, 2.5), (3.0, 5.0)]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["one", "two"]
+    assert texts(axis) == ["truth"]
+
+
+def test_a_note_stands_above_the_figure():
+    fig, _ = plots.figure()
+    plots.note(fig, "random weights, seed 0")
+    assert drawn(fig).get_suptitle() == "random weights, seed 0"

@@ -16,7 +16,8 @@ import tensorflow as tf
 from conftest import smooth_photo
 from PIL import Image
 
-from srlib import data, training
+from srlib import data, training, vgg
+from srlib.losses import PerceptualLoss, PixelAndPerceptualLoss
 from srlib.metrics import psnr
 from srlib.resize import downscale
 from srlib.sources import PhotoSet
@@ -255,6 +256,25 @@ def test_the_best_epoch_is_kept_even_if_it_is_not_the_last(tmp_path, first):
     }
 
 
+@pytest.mark.parametrize("first", [300.0, float("nan")])
+def test_the_best_epoch_by_loss_is_the_one_with_the_smallest(tmp_path, first):
+    """PSNR falls while a perceptual loss improves, and would choose the first."""
+    checkpoint = training.Checkpoint(tmp_path, "val_loss")
+    model = compile_model(tiny(), TINY)
+    checkpoint.set_model(model)
+    kernel = model.get_layer("stem").kernel
+    for epoch, value in enumerate([first, 200.0, 100.0, 150.0]):
+        checkpoint.on_epoch_begin(epoch)
+        kernel.assign(tf.fill(kernel.shape, float(epoch)))
+        checkpoint.on_epoch_end(epoch, {"val_loss": value, "val_psnr": 30.0 - epoch})
+    model.load_weights(checkpoint.best_weights)
+    assert (kernel.numpy() == 2).all()  # epoch 2 had a loss of 100
+    assert {p.name for p in tmp_path.glob("*.h5")} == {
+        "epoch-4.weights.h5",
+        "best-3.weights.h5",
+    }
+
+
 def test_a_run_that_only_diverged_still_has_weights(tmp_path):
     checkpoint = training.Checkpoint(tmp_path)
     model = compile_model(tiny(), TINY)
@@ -290,6 +310,109 @@ def test_the_schedule_and_the_optimiser_are_the_recipes():
     constant = compile_model(tiny(), replace(recipe, schedule="constant")).optimizer
     constant.iterations.assign(12)
     assert float(constant.learning_rate) == pytest.approx(0.01)
+
+
+def test_the_largest_entry_of_a_gradient_is_the_recipes():
+    """Adam's first moment after one step is a tenth of the gradient it saw."""
+    for value, expected in ((0.5, [0.05, -0.05, 0.02]), (None, [10.0, -5.0, 0.02])):
+        optimizer = compile_model(tiny(), replace(TINY, clip_value=value)).optimizer
+        variable = keras.Variable([0.0, 0.0, 0.0])
+        optimizer.build([variable])
+        optimizer.apply([tf.constant([100.0, -50.0, 0.2])])
+        moments = [v.numpy() for v in optimizer.variables if "momentum" in v.path]
+        np.testing.assert_allclose(moments, [expected], rtol=1e-5)
+
+
+# --- with a perceptual loss
+
+PERCEPTUAL = replace(TINY, loss="mse", perceptual_weight=0.25, perceptual_layer="relu1_2")
+
+
+@pytest.fixture
+def random_vgg(monkeypatch):
+    monkeypatch.setenv(vgg.VARIABLE, "random")
+
+
+def test_a_recipe_without_a_perceptual_loss_needs_no_vgg(monkeypatch):
+    monkeypatch.setenv(vgg.VARIABLE, "gone.npz")
+    loss = compile_model(tiny(), TINY).loss
+    assert loss.perceptual is None
+    with pytest.raises(vgg.VGGWeightsError, match=r"gone\.npz"):
+        compile_model(tiny(), PERCEPTUAL)
+
+
+def test_the_recipes_vgg_weights_come_before_the_variable(monkeypatch):
+    monkeypatch.setenv(vgg.VARIABLE, "gone.npz")
+    loss = compile_model(tiny(), replace(PERCEPTUAL, vgg16="random")).loss
+    assert loss.perceptual.features.origin == "random weights, seed 0"
+
+
+@pytest.mark.parametrize("pixel", ["mse", "l1"])
+def test_the_perceptual_recipes_loss_by_hand(pixel, random_vgg, monkeypatch, rng):
+    monkeypatch.setattr(training, "fast_precision", lambda: "float32")
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Identity()])
+    compile_model(model, replace(PERCEPTUAL, loss=pixel))
+    truth = rng.uniform(0, 1, (4, 8, 6, 3)).astype(np.float32)
+    prediction = rng.uniform(0, 1, (4, 8, 6, 3)).astype(np.float32)
+    result = model.evaluate(prediction, truth, batch_size=2, verbose=0, return_dict=True)
+    error = 255 * truth.astype(float) - 255 * prediction.astype(float)
+    pixels = np.mean(error**2 if pixel == "mse" else np.abs(error))
+    features = vgg.VGG16("relu1_2", "random")
+    feature_error = features(truth).numpy() - features(prediction).numpy()
+    by_hand = pixels + 0.25 * np.mean(feature_error.astype(float) ** 2)
+    assert result["loss"] == pytest.approx(by_hand, rel=1e-4)
+    assert result["psnr"] == pytest.approx(psnr(truth, prediction).mean(), abs=1e-3)
+
+
+def test_the_perceptual_recipes_layer_and_weight(random_vgg):
+    loss = compile_model(tiny(), replace(PERCEPTUAL, perceptual_layer="conv2_1")).loss
+    assert isinstance(loss, PixelAndPerceptualLoss) and isinstance(loss.perceptual, PerceptualLoss)
+    assert (loss.pixel, loss.pixel_weight, loss.perceptual_weight) == ("mse", 1.0, 0.25)
+    assert loss.perceptual.features.name == "vgg16_block2_conv1"
+    assert loss.perceptual.features.get_layer("block2_conv1").activation.__name__ == "linear"
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_vgg_computes_in_the_recipes_precision(precision, random_vgg, monkeypatch):
+    other = {"float32": "mixed_bfloat16", "mixed_bfloat16": "float32"}[precision]
+    monkeypatch.setattr(training, "fast_precision", lambda: other)
+    loss = compile_model(tiny(), replace(PERCEPTUAL, precision=precision)).loss
+    assert loss.perceptual.features.get_layer("block1_conv1").dtype_policy.name == precision
+
+
+def test_vgg_computes_in_the_fastest_precision_by_default(random_vgg, monkeypatch):
+    monkeypatch.setattr(training, "fast_precision", lambda: "mixed_bfloat16")
+    loss = compile_model(tiny(), replace(PERCEPTUAL, precision="auto")).loss
+    policy = loss.perceptual.features.get_layer("block1_conv1").dtype_policy
+    assert policy.name == "mixed_bfloat16"
+
+
+def test_perceptual_training_lowers_its_loss_and_keeps_the_best_by_it(
+    random_vgg, photos, validation, tmp_path, monkeypatch
+):
+    monitors = []
+
+    class Seen(training.Checkpoint):
+        def __init__(self, folder, monitor="val_psnr"):
+            super().__init__(folder, monitor)
+            monitors.append(monitor)
+
+    monkeypatch.setattr(training, "Checkpoint", Seen)
+    recipe = replace(PERCEPTUAL, epochs=2, steps_per_epoch=8, learning_rate=3e-3, clip_value=0.5)
+    model = tiny(recipe)
+    history = train(model, photos, validation, recipe, tmp_path / "run", verbose=0)
+    assert history[-1]["loss"] < history[0]["loss"]
+    best = min(row["val_loss"] for row in history)
+    left = model.evaluate(data.evaluation_dataset(validation), verbose=0, return_dict=True)
+    assert left["loss"] == pytest.approx(best, rel=1e-5)
+    again = tiny(replace(recipe, seed=99))  # a finished run
+    assert train(again, photos, validation, recipe, tmp_path / "run", verbose=0) == history
+    assert_same_weights(again, model)
+    assert monitors == ["val_loss", "val_loss"]
+    for change in ({"perceptual_weight": 0.5}, {"perceptual_layer": "relu2_2"}, {"clip_value": 1}):
+        with pytest.raises(ValueError, match=f"other settings .{next(iter(change))}"):
+            other = replace(recipe, **change)
+            train(again, photos, validation, other, tmp_path / "run", verbose=0)
 
 
 @pytest.mark.parametrize("change", [{"loss": "l2"}, {"schedule": "linear"}])

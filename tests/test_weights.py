@@ -16,6 +16,7 @@ import safetensors.numpy
 
 import srlib
 from srlib import models, weights
+from srlib.upsampling import UPSAMPLERS
 from srlib.weights import WeightsError
 
 SMALL = {
@@ -70,6 +71,18 @@ def test_round_trip_is_float16_rounding_and_nothing_else(architecture, tmp_path,
     assert changed  # so the rounding was seen
     low = rng.random((2, 8, 6, 3), np.float32)
     np.testing.assert_array_equal(again(low, training=False), model(low, training=False))
+
+
+@pytest.mark.parametrize(
+    "upsampler",
+    UPSAMPLERS,
+)
+def test_every_upsampler_can_be_stored(upsampler, tmp_path, rng):
+    options = {"upsampler": upsampler, "blocks": 1, "filters": 4}
+    model = randomised("with_upsampler", options)
+    path = weights.save(model, tmp_path / "net.safetensors", "with_upsampler", options)
+    low = rng.random((2, 8, 6, 3), np.float32)
+    np.testing.assert_allclose(weights.load(path)(low), model(low), atol=1e-3)
 
 
 def test_load_gives_the_dtype_asked_for(saved):
@@ -245,6 +258,77 @@ def test_an_unknown_name_lists_what_there_is(name, ask):
     assert message.startswith(f"{name}: no such model")
     for known in (*weights.available(), *weights.BASELINES):
         assert known in message
+
+
+# --- between two networks
+
+
+KINDS = {
+    **SMALL,
+    "with_upsampler": {"upsampler": "deconv + box", "blocks": 1, "filters": 4},
+}
+
+
+@pytest.fixture(params=KINDS)
+def two(request) -> tuple[keras.Model, keras.Model]:
+    options = KINDS[request.param]
+    return tuple(randomised(request.param, options, seed) for seed in (1, 2))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, 0.5, 0.25, 1.5, -0.5])
+def test_interpolation_mixes_every_weight(two, share):
+    first, second = two
+    before = [model.get_weights() for model in two]
+    mixed = weights.interpolate(first, second, share)
+    assert mixed is not first and mixed is not second
+    assert mixed.name == first.name
+    for a, b, found in zip(*before, mixed.get_weights(), strict=True):
+        assert np.abs(a - b).max() > 1e-3
+        by_hand = a.astype(np.float64) + share * (b.astype(np.float64) - a)
+        np.testing.assert_allclose(found, by_hand, atol=1e-7)
+    mixed.set_weights([w + 1 for w in mixed.get_weights()])  # the others stay as they are
+    for model, was in zip(two, before, strict=True):
+        for now, then in zip(model.get_weights(), was, strict=True):
+            np.testing.assert_array_equal(now, then)
+
+
+def test_interpolations_ends_are_the_networks_themselves(two, rng):
+    low = rng.random((2, 8, 6, 3), np.float32)
+    for share, model in zip((0, 1), two, strict=True):
+        np.testing.assert_array_equal(weights.interpolate(*two, share)(low), model(low))
+
+
+def test_an_interpolated_linear_filter_is_the_mean_of_the_pictures(rng):
+    """The one network whose output is linear in its weights."""
+    two = [randomised("linear", SMALL["linear"], seed) for seed in (1, 2)]
+    low = rng.random((1, 8, 6, 3), np.float32) / 4
+    pictures = [model(low, training=True) for model in two]
+    mixed = weights.interpolate(*two, 0.3)(low, training=True)
+    np.testing.assert_allclose(mixed, 0.7 * pictures[0] + 0.3 * pictures[1], atol=1e-6)
+
+
+def test_an_interpolated_network_is_like_any_other(tmp_path, rng):
+    two = [models.residual(1, 8, dtype="mixed_bfloat16") for _ in range(2)]
+    mixed = weights.interpolate(*two, 0.5)
+    assert mixed.get_layer("stem").compute_dtype == "bfloat16"
+    assert [v.path for v in mixed.variables] == [v.path for v in two[0].variables]
+    path = weights.save(mixed, tmp_path / "mixed.safetensors", "residual", SMALL["residual"])
+    assert weights.load(path).count_params() == mixed.count_params()
+    mixed.compile("adam", "mse")
+    low = rng.random((2, 8, 6, 3), np.float32)
+    assert np.isfinite(mixed.train_on_batch(low, rng.random((2, 16, 12, 3), np.float32)))
+
+
+@pytest.mark.parametrize(
+    "other", [("residual", {"blocks": 2, "filters": 8}), ("residual", {"blocks": 1, "filters": 4}),
+              ("linear", {"taps": 5})],
+)  # fmt: skip
+def test_interpolation_of_different_networks_is_refused(other):
+    first, second = randomised("residual", SMALL["residual"]), randomised(*other)
+    for pair in ((first, second), (second, first)):
+        names = " and ".join(model.name for model in pair)
+        with pytest.raises(WeightsError, match=f"^{names} differ in their weights' number or"):
+            weights.interpolate(*pair, 0.5)
 
 
 # --- writing

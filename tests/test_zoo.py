@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import srlib
-from srlib import evaluation, models
+from srlib import evaluation, models, weights
 from srlib.evaluation import Protocol
 
 
@@ -36,7 +36,21 @@ def test_the_hourglass_was_trained_but_stays_below_bicubic(scores):
     assert scores.psnr["hourglass-mse"].mean() < scores.psnr["bicubic"].mean()
 
 
-@pytest.mark.parametrize("name", ["hourglass-mse", "residual-mse"])
+@pytest.mark.parametrize("network", ["hourglass", "residual"])
+def test_the_perceptual_loss_buys_lpips_with_psnr(scores, network):
+    recorded = {row["model"]: row for row in srlib.results.read("benchmark")["photos"]["summary"]}
+    before, after = recorded[f"{network}-mse"], recorded[f"{network}-perceptual"]
+    assert after["lpips"] < before["lpips"]
+    low, high = (scores.psnr[f"{network}-{loss}"].mean() for loss in ("perceptual", "mse"))
+    assert high - 3 < low < high
+
+
+def test_all_weights_together_stay_small():
+    total = sum(path.stat().st_size for path in weights.ZOO.glob("*.safetensors"))
+    assert total < 45e6
+
+
+@pytest.mark.parametrize("name", srlib.available())
 def test_cards_agree_with_the_recorded_benchmark(name):
     recorded = {row["model"]: row for row in srlib.results.read("benchmark")["photos"]["summary"]}
     (on_card,) = [row for row in srlib.card(name)["test"]["summary"] if row["model"] == name]
