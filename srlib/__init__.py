@@ -43,6 +43,7 @@ __all__ = [
     "evaluate",
     "evaluation",
     "inference",
+    "interpolation",
     "load",
     "losses",
     "lpips",

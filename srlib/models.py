@@ -11,16 +11,10 @@ from collections.abc import Callable
 import numpy as np
 
 from srlib.backend import keras
+from srlib.interpolation import ClipAtInference, FilterUpsampling
 from srlib.normalization import FusedBatchNormalization
 from srlib.resize import to_float
-from srlib.upsampling import (
-    UPSAMPLERS,
-    BoxedConv2DTranspose,
-    ClipAtInference,
-    FilterUpsampling,
-    ResizeConv2D,
-    SubPixelConv2D,
-)
+from srlib.upsampling import UPSAMPLERS, BoxedConv2DTranspose, ResizeConv2D, SubPixelConv2D
 
 layers = keras.layers
 

@@ -7,16 +7,10 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from srlib.interpolation import ClipAtInference, FilterUpsampling
 from srlib.normalization import FusedBatchNormalization
 from srlib.resize import upscale
-from srlib.upsampling import (
-    UPSAMPLERS,
-    BoxedConv2DTranspose,
-    ClipAtInference,
-    FilterUpsampling,
-    ResizeConv2D,
-    SubPixelConv2D,
-)
+from srlib.upsampling import UPSAMPLERS, BoxedConv2DTranspose, ResizeConv2D, SubPixelConv2D
 
 # name -> (layer, its arguments, enlargement, output channels for 3 input channels)
 LAYERS = {

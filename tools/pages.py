@@ -61,11 +61,12 @@ def results_table() -> str:
                 f"{row['won']:.0%}" if row["gain"] else "",
                 f"{set5[name]['psnr']:.2f}",
                 f"{set14[name]['psnr']:.2f}",
+                f"{row['lpips']:.3f}",
             ]
         )
     count = len(benchmark["photos"]["images"])
     header = ["model", "parameters", f"PSNR, {count} photos", "gain over bicubic (95 %)", "won"]
-    return _table([*header, "Set5 Y", "Set14 Y"], rows)
+    return _table([*header, "Set5 Y", "Set14 Y", "LPIPS"], rows)
 
 
 def published_table() -> str:
@@ -91,12 +92,17 @@ def cards() -> str:
 
 def _recipe(recipe: dict) -> str:
     shown = {"loss", "epochs", "steps_per_epoch", "batch_size", "crop", "learning_rate", "schedule"}
+    if recipe.get("perceptual_weight"):
+        shown |= {"perceptual_weight", "perceptual_layer", "clip_value"}
     return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in recipe.items() if k in shown)
 
 
 def _card(card: dict) -> str:
     data, machine = card["data"], card["machine"]
-    seconds = card["seconds"] + card.get("before", {}).get("seconds", 0)
+    phases = [card]
+    while "before" in phases[0]:
+        phases.insert(0, phases[0]["before"])
+    seconds = sum(phase["seconds"] for phase in phases)
     rows = [
         ["what", card["summary"]],
         ["architecture", f"`{card['architecture']}` {card['options'] or ''}"],
@@ -107,10 +113,12 @@ def _card(card: dict) -> str:
             f"for validation; fingerprint {data['fingerprint']}",
         ],
     ]
-    if "before" in card:
-        rows.append(["first phase", _recipe(card["before"]["recipe"])])
+    for number, phase in enumerate(phases, 1):
+        label = "recipe" if len(phases) == 1 else f"recipe, phase {number} of {len(phases)}"
+        rows.append([label, _recipe(phase["recipe"])])
+    if "vgg" in card:
+        rows.append(["features", f"VGG16, {card['vgg']}"])
     rows += [
-        ["recipe", _recipe(card["recipe"])],
         ["precision", card["precision"]],
         ["training time", f"{seconds / 60:.0f} minutes on {machine['device']}"],
         ["versions", f"TensorFlow {machine['tensorflow']}, Keras {machine['keras']}"],
@@ -123,6 +131,7 @@ def _card(card: dict) -> str:
                 f"{row['psnr']:.2f} dB (SD {row['sd']:.2f}), SSIM {row['ssim']:.4f}; "
                 f"{row['gain']:+.2f} dB against bicubic, 95 % interval {low:+.2f} to {high:+.2f}; "
                 f"better on {row['won']:.1%}"
+                + (f"; LPIPS {row['lpips']:.4f}" if "lpips" in row else "")
             )
             rows.append([f"{card['test']['photos']} test photos", score])
     rows.append(["sha256", f"`{card['sha256'][:16]}...`"])
