@@ -23,12 +23,11 @@ import numpy as np
 
 from experiments.loss_arms import CORE, DOSES, MISTAKES, SIDE, Arm, feature_losses
 from experiments.train_zoo import ROOT, open_photos
-from srlib import checkerboard, data, losses, metrics, results, training, weights
+from srlib import checkerboard, data, losses, metrics, models, results, training, weights
 from srlib.backend import keras, tf
 from srlib.evaluation import bootstrap_interval
 from srlib.inference import predict
 from srlib.lpips import lpips
-from srlib.models import with_upsampler
 from srlib.resize import to_uint8, upscale
 from srlib.upsampling import UPSAMPLERS
 
@@ -142,7 +141,9 @@ class Experiment:
         """The network after MSE alone, trained or read; with its readings until then."""
         s = self.settings
         keras.utils.set_random_seed(seed)
-        model = with_upsampler(upsampler, s.blocks, s.filters, dtype=training.fast_precision())
+        model = models.with_upsampler(
+            upsampler, s.blocks, s.filters, dtype=training.fast_precision()
+        )
         state = self.runs / f"{upsampler.replace(' ', '_')}-{seed}.weights.h5"
         readings = {f"{k}_0": v for k, v in measure(model, self.test).items() if k != "photos"}
         if state.exists():
@@ -178,8 +179,11 @@ def controls(pairs: data.Pairs) -> dict[str, dict]:
     """Shipped networks, baselines, and truths with a known pattern: what the indices read."""
     truth = data.as_float(pairs)[1]
     found = {}
-    for name in (*weights.BASELINES, *weights.available()):
-        model = weights.load(name)
+    zoo = {name: weights.load(name) for name in (*weights.BASELINES, *weights.available())}
+    zoo["linear"] = models.fit_linear(
+        models.linear(), *data.pairs(data.photos("embedded", "train"))[:2]
+    )
+    for name, model in zoo.items():
         found[name] = measure(model, pairs)
     for amplitude in (0.25, 0.5, 1.0, 2.0):
         pattern = checkerboard.checker(*truth.shape[1:3], amplitude) / 255

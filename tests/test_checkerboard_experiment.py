@@ -365,10 +365,9 @@ def test_the_controls_that_are_recorded(embedded, monkeypatch):
     monkeypatch.setattr(checkerboard.weights, "available", lambda: [])
     found = checkerboard.controls(embedded.test)
     truth = embedded.test.high
-    by_name = {"nearest": "nearest", "bicubic": "bicubic", "lanczos": "lanczos"}
-    pictures = {
-        name: predict(models.build(kernel), embedded.test.low) for name, kernel in by_name.items()
-    } | {
+    by_name = {name: models.build(name) for name in ("nearest", "bicubic", "lanczos", "linear")}
+    models.fit_linear(by_name["linear"], *data.pairs(data.photos("embedded", "train"))[:2])
+    pictures = {name: predict(model, embedded.test.low) for name, model in by_name.items()} | {
         f"truth and a checker of {level}": np.clip(
             truth / 255 + cb.checker(128, 128, float(level) / 255), 0, 1
         )
@@ -385,8 +384,9 @@ def test_the_controls_that_are_recorded(embedded, monkeypatch):
         assert "photos" not in row
     json.dumps(found)
     assert found["truth and a checker of 2"]["share_above_0"] == 1
-    for name in by_name:
+    for name in ("nearest", "bicubic", "lanczos"):
         assert found[name]["flat"] == pytest.approx(0, abs=1e-4)
+    assert found["linear"]["flat"] < 0.5  # its phases were fitted apart
 
 
 # --- a whole run of one network
