@@ -2,7 +2,8 @@
 
     python -m experiments.interpolation --photos DIR
 
-Writes srlib/recorded/interpolation.json. Needs LPIPS weights (srlib.lpips).
+Writes srlib/recorded/interpolation.json. Needs LPIPS weights (srlib.lpips), and
+the job residual-one-to-one of experiments.train_zoo.
 """
 
 from __future__ import annotations
@@ -13,21 +14,32 @@ from pathlib import Path
 
 import numpy as np
 
-from srlib import data, lpips, metrics, results, weights
+from experiments.train_zoo import JOBS, ROOT
+from srlib import data, lpips, metrics, results, training, weights
+from srlib.backend import keras
 from srlib.inference import predict
 
-SHARES = np.round(np.arange(0, 1.01, 0.1), 1)
+#: Beyond 1 extrapolates; batch normalisation's variances would become negative there.
+SHARES = {"residual": np.arange(16) / 10, "hourglass": np.arange(11) / 10}
+
+
+def score(model: keras.Model, pairs: data.Pairs) -> dict[str, float]:
+    """Mean PSNR and LPIPS of a network."""
+    images = predict(model, pairs.low)
+    return {
+        "psnr": float(metrics.psnr(pairs.high, images).mean()),
+        "lpips": float(np.mean(lpips.lpips(pairs.high, images))),
+    }
 
 
 def curve(network: str, pairs: data.Pairs) -> dict[str, list[float]]:
     """Mean PSNR and LPIPS at each share of the perceptual network."""
     pixel, perceptual = (weights.load(f"{network}-{loss}") for loss in ("mse", "perceptual"))
     found: dict[str, list[float]] = {"share": [], "psnr": [], "lpips": []}
-    for share in SHARES:
-        images = predict(weights.interpolate(pixel, perceptual, float(share)), pairs.low)
-        found["share"].append(float(share))
-        found["psnr"].append(float(metrics.psnr(pairs.high, images).mean()))
-        found["lpips"].append(float(np.mean(lpips.lpips(pairs.high, images))))
+    for share in SHARES[network]:
+        model = weights.interpolate(pixel, perceptual, float(share))
+        for name, value in ({"share": float(share)} | score(model, pairs)).items():
+            found[name].append(value)
         print(network, *(f"{name} {values[-1]:.4f}" for name, values in found.items()), flush=True)
     return found
 
@@ -36,14 +48,19 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and record both networks' curves."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", required=True, help="source or folder with a test split")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="where state is kept")
     options = parser.parse_args(arguments)
     photos = data.photos(options.photos, "test", smallest=128)
     pairs = data.pairs(photos)
+    one_to_one = training.build_for("residual", JOBS["residual-one-to-one"].recipe)
+    state = training.Checkpoint(options.runs / "residual-one-to-one")
+    one_to_one.load_weights(state.best_weights)
     results.write(
         "interpolation",
         {
             "photos": len(pairs.low),
             "lpips": lpips.origin(),
+            "one to one": score(one_to_one, pairs),
             "curves": {name: curve(name, pairs) for name in ("residual", "hourglass")},
         },
         command="python -m experiments.interpolation",
