@@ -218,6 +218,7 @@ def plan() -> Iterator[tuple[int, str, dict[str, Arm]]]:
             yield seed, upsampler, SIDE
     for seed in SIDE_SEEDS:
         yield seed, "deconv k4s2", DOSES | MISTAKES
+        yield seed, "deconv + box", DOSES
 
 
 def append(path: Path, row: dict) -> None:

@@ -119,10 +119,22 @@ class PhotoSet:
         return self.choose(chosen)
 
     def hold_out(self, count: int, seed: int = 0) -> tuple[PhotoSet, PhotoSet]:
-        """Split off ``count`` random photos for validation: ``(rest, held_out)``."""
+        """Split off ``count`` random photos for validation: ``(rest, held_out)``.
+
+        Of the embedded photos, at least that many: they are squares cut from
+        photographs, and those of one photograph (one label) stay together.
+        """
         if not 0 < count < len(self):
             raise ValueError(f"cannot hold out {count} of {len(self)} photos")
         order = np.random.default_rng(seed).permutation(len(self))
+        if self.source == "embedded":
+            labels = np.array(self.labels)
+            whole = dict.fromkeys(labels[order])  # in random order
+            order = np.concatenate([np.flatnonzero(labels == label) for label in whole])
+            ends = np.cumsum([np.sum(labels == label) for label in whole])
+            count = int(ends[np.searchsorted(ends, count)])
+            if count == len(self):
+                raise ValueError("cannot hold out whole photographs: there is only one label left")
         return self.choose(np.sort(order[count:])), self.choose(np.sort(order[:count]))
 
     def choose(self, indices: Iterable[int]) -> PhotoSet:

@@ -45,6 +45,15 @@ def test_the_perceptual_loss_buys_lpips_with_psnr(scores, network):
     assert high - 3 < low < high
 
 
+def test_the_ends_of_the_recorded_curves_are_the_shipped_networks():
+    benchmark = {row["model"]: row for row in srlib.results.read("benchmark")["photos"]["summary"]}
+    for network, points in srlib.results.read("interpolation")["curves"].items():
+        for share, loss in ((0.0, "mse"), (1.0, "perceptual")):
+            at, expected = points["share"].index(share), benchmark[f"{network}-{loss}"]
+            assert points["psnr"][at] == pytest.approx(expected["psnr"], abs=0.01)
+            assert points["lpips"][at] == pytest.approx(expected["lpips"], abs=0.001)
+
+
 def test_all_weights_together_stay_small():
     total = sum(path.stat().st_size for path in weights.ZOO.glob("*.safetensors"))
     assert total < 45e6
