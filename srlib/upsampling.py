@@ -188,7 +188,7 @@ class BoxedConv2DTranspose(keras.layers.Layer):
 
 _deconv = functools.partial(keras.layers.Conv2DTranspose, strides=2, padding="same")
 
-#: The twofold upsamplers of chapter 5, by name: ``UPSAMPLERS[name](filters)``.
+#: Chapter 5's twofold upsamplers by name; ``UPSAMPLERS[name](filters)`` makes a layer.
 UPSAMPLERS: dict[str, Callable[..., keras.layers.Layer]] = {
     "deconv k4s2": functools.partial(_deconv, kernel_size=4),
     "deconv k3s2": functools.partial(_deconv, kernel_size=3),

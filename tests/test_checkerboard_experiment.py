@@ -212,8 +212,9 @@ def test_gradients_of_the_pixel_losses_by_hand(embedded, network):
     assert size == pytest.approx(np.linalg.norm(expected), rel=1e-4)
     assert uneven == pytest.approx(cb.unevenness(expected**2), rel=1e-3)
     size, uneven = checkerboard.gradients(network, embedded.pixel["l1"], probe)
-    assert size == pytest.approx(255 / np.sqrt(error.size), rel=1e-3)
-    assert uneven == pytest.approx(0, abs=1e-3)
+    wrong = (error != 0).astype(float)  # a pixel that is exactly right has no gradient
+    assert size == pytest.approx(255 * np.sqrt(wrong.mean() / error.size), rel=1e-3)
+    assert uneven == pytest.approx(cb.unevenness(wrong), abs=1e-3)
 
 
 def test_gradients_of_batches_count_alike(embedded, network):
@@ -618,7 +619,7 @@ def test_nothing_is_tested_on_what_was_trained_on(embedded):
     assert len(embedded.test.low) == TINY.test_photos
     assert not {p for p in embedded.photos.paths} & set(data.photos("embedded", "test").paths)
     everything = data.photos("embedded", "train", smallest=128)
-    assert len(everything) - len(embedded.photos) == 128  # held out, as in the zoo
+    assert len(everything) - len(embedded.photos) >= 128  # whole photographs are held out
 
 
 def test_experiment_makes_its_folder_and_its_probe(tmp_path, embedded, monkeypatch):

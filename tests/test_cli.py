@@ -400,7 +400,7 @@ def test_train_refuses_bad_input(run, photo_folder, large_photos, tmp_path):
 
 
 def test_ctrl_c_is_code_130(run, photo_folder, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(evaluation, "evaluate", interrupted)
