@@ -12,8 +12,9 @@ import argparse
 import sys
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from srlib import data, evaluation, metrics, resize, training, vgg, weights
+from srlib import data, evaluation, metrics, models, resize, training, vgg, weights
 from srlib.backend import keras
 from srlib.sources import PhotoSet
 from srlib.training import Recipe
@@ -34,6 +35,7 @@ class Job:
         summary: one line for `srlib models`; empty for a run that is not shipped.
         options: of the architecture.
         starts_from: the job whose best weights it starts from.
+        grows_from: the shipped model that it starts from, deepened to ``options``.
     """
 
     architecture: str
@@ -41,6 +43,7 @@ class Job:
     summary: str = ""
     options: dict = field(default_factory=dict)
     starts_from: str | None = None
+    grows_from: str | None = None
 
 
 # The classic recipe (Adam 8e-4, epsilon 1e-8, MSE on whole photos), but with 16
@@ -127,6 +130,9 @@ def run_job(
 ) -> tuple[keras.Model, training.History]:
     """Train, go on training, or just load what is trained already."""
     model = training.build_for(job.architecture, job.recipe, **job.options)
+    if job.grows_from:
+        parent = weights.load(job.grows_from, model.get_layer("stem").dtype_policy.name)
+        model = models.deepen(parent, job.options["blocks"])
     if job.starts_from:
         model.load_weights(training.Checkpoint(runs / job.starts_from).best_weights)
     print(f"{name}: {model.count_params():,} parameters", flush=True)
@@ -143,8 +149,12 @@ def publish(
     validation: data.Pairs,
     source: str,
     runs: Path,
+    **more: Any,
 ) -> None:
-    """Write weights and card, with scores of the weights as they will be loaded."""
+    """Write weights and card, with scores of the weights as they will be loaded.
+
+    ``more`` goes on the card, in the place of what it would say otherwise.
+    """
     target = weights.ZOO / f"{name}{weights.SUFFIX}"
     if target.exists() and weights.card(target)["history"] == history:
         print(f"{name}: published already")
@@ -166,8 +176,13 @@ def publish(
     }
     if job.starts_from:
         about["before"] = _before(job.starts_from, runs)
+    if job.grows_from:
+        parent = weights.card(job.grows_from)
+        kept = ("recipe", "seconds", "history", "before")
+        about["before"] = {"job": job.grows_from} | {k: parent[k] for k in kept if k in parent}
     if job.recipe.perceptual_weight:
         about["vgg"] = vgg.load_weights(upto=job.recipe.perceptual_layer).origin
+    about |= more
     weights.save(model, target, job.architecture, job.options, **about)
     tested = data.photos(source, "test", smallest=128)
     scores = evaluation.evaluate({name: weights.load(target)}, tested, PROTOCOL)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,8 +94,14 @@ def centre(image: np.ndarray, share: float = 0.5) -> np.ndarray:
     return image[top : height - top, left : width - left]
 
 
+def even(photo: np.ndarray) -> np.ndarray:
+    """The photo without its last row or column where a side is odd: half of it is whole."""
+    height, width = (length - length % 2 for length in photo.shape[:2])
+    return photo[:height, :width]
+
+
 def pair(
-    photo: np.ndarray, size: int = 128, kernel: str = "bicubic"
+    photo: np.ndarray, size: int | None = 128, kernel: str = "bicubic"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make one ``(low, high)`` pair from a photo.
 
@@ -103,14 +110,15 @@ def pair(
 
     Args:
         photo: uint8 ``(H, W, 3)``.
-        size: side of the truth in pixels; even.
+        size: side of the truth in pixels, even; None for the whole photo in
+            its own size, cut to even sides.
         kernel: ``"bicubic"`` (antialiased), or ``"box"`` as in the classic
             system; see :mod:`srlib.resize`.
 
     Returns:
         uint8 ``(size/2, size/2, 3)`` and ``(size, size, 3)``.
     """
-    high = square(photo, size)
+    high = square(photo, size) if size else even(photo)
     return downscale(high, 2, kernel), high
 
 
@@ -139,42 +147,64 @@ def pairs(
 
 
 class _PairStore:
-    """Pairs by index, each decoded once if they all fit in the cache."""
+    """Pairs by photo and size, each decoded once if they all fit in the cache."""
 
-    def __init__(self, photos: PhotoSet, size: int, kernel: str, cache: bool | None):
-        self.photos, self.size, self.kernel = photos, size, kernel
-        bytes_needed = len(photos) * size * size * 3 * 5 // 4
+    def __init__(
+        self, photos: PhotoSet, sizes: tuple[int | None, ...], kernel: str, cache: bool | None
+    ):
+        self.photos, self.sizes, self.kernel = photos, sizes, kernel
+        pixels = sum(size * size if size else photos.mean_pixels() for size in sizes)
+        bytes_needed = len(set(photos.paths)) * pixels * 3 * 5 // 4
         self.cached = bytes_needed <= CACHE_LIMIT if cache is None else cache
-        self.known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.known: dict[tuple[Path, int | None], tuple[np.ndarray, np.ndarray]] = {}
         self.lock = threading.Lock()
 
-    def __call__(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        index = int(index)
-        if index in self.known:
-            return self.known[index]
+    def pair(self, index: int, size: int | None, smallest: int) -> tuple[np.ndarray, np.ndarray]:
+        """The pair of a photo; a damaged one is stood in for by its neighbour."""
         for offset in range(len(self.photos)):
-            # A damaged photo is stood in for by its neighbour: the batch stays full.
             candidate = (index + offset) % len(self.photos)
+            path = self.photos.paths[candidate]
+            result = self.known.get((path, size))
             try:
-                result = pair(self.photos[candidate], self.size, self.kernel)
-                break
+                if result is None:
+                    result = pair(self.photos[candidate], size, self.kernel)
+                    if self.cached:
+                        self.known[path, size] = result
+                if min(result[0].shape[:2]) < smallest:
+                    raise PhotoError(f"{path}: smaller than the crops of {2 * smallest} pixels")
             except PhotoError as error:
                 with self.lock:
                     self.photos.skip(candidate, str(error))
-        else:
-            raise PhotoError(f"{self.photos.source}: not one photo could be read")
-        if self.cached:
-            self.known[index] = result
-        return result
+                continue
+            return result
+        raise PhotoError(f"{self.photos.source}: not one photo could be read")
+
+    def crop(
+        self, index: np.ndarray, choice: np.ndarray, draws: np.ndarray, side: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One crop: of those that ``draws`` (k, 2) in [0, 1) point at, the most detailed."""
+        low, high = self.pair(int(index), self.sizes[int(choice)], int(side))
+        free = np.array(low.shape[:2], np.float32) - side + 1
+        corners = (draws * free).astype(np.int32)
+        crops = [low[top : top + side, left : left + side] for top, left in corners]
+        best = int(np.argmax([_detail(crop) for crop in crops])) if len(crops) > 1 else 0
+        top, left = 2 * corners[best]
+        return crops[best], high[top : top + 2 * side, left : left + 2 * side]
+
+
+def _detail(image: np.ndarray) -> float:
+    luma = image.astype(np.float32).mean(axis=-1)
+    return float(sum(np.square(np.diff(luma, axis=axis)).mean() for axis in (0, 1)))
 
 
 def dataset(
     photos: PhotoSet,
     batch_size: int,
     *,
-    size: int = 128,
+    size: int | Sequence[int | None] | None = 128,
     kernel: str = "bicubic",
     crop: int | None = None,
+    candidates: int = 1,
     augment: bool = True,
     seed: int = 0,
     start: int = 0,
@@ -189,9 +219,12 @@ def dataset(
     Args:
         photos: from :func:`photos`.
         batch_size: pairs in a batch.
-        size: side of the truth in pixels.
+        size: side of the truth in pixels; None for photos in their own size,
+            of any shape; several of these for a draw between them.
         kernel: how the low-resolution image is made.
-        crop: side in *low-resolution* pixels of a random crop; None for all.
+        crop: side in *low-resolution* pixels of a random crop; None for all of
+            a truth of one fixed size.
+        candidates: of so many random crops the one with the most detail is taken.
         augment: random flips and quarter turns.
         seed: of everything random.
         start: first batch, to resume at.
@@ -201,23 +234,32 @@ def dataset(
         Batches ``(low, high)``: float32 in [0, 1],
         ``(batch_size, c, c, 3)`` and ``(batch_size, 2c, 2c, 3)``.
     """
-    count, side = len(photos), size // 2
-    crop = side if crop is None else crop
-    if not 0 < crop <= side:
-        raise ValueError(f"crop must be between 1 and {side} low-resolution pixels, not {crop}")
-    store = _PairStore(photos, size, kernel, cache)
+    sizes = tuple(size) if isinstance(size, Sequence) else (size,)
+    fixed = [side // 2 for side in sizes if side]
+    if crop is None:
+        if len(sizes) > 1 or not fixed:
+            raise ValueError("crop must be given where photos have several sizes")
+        crop = fixed[0]
+    if not 0 < crop <= min(fixed, default=crop):
+        raise ValueError(
+            f"crop must be between 1 and {min(fixed)} low-resolution pixels, not {crop}"
+        )
+    count = len(photos)
+    store = _PairStore(photos, sizes, kernel, cache)
 
     def sample(i: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         epoch, position = i // count, i % count
         key = tf.stack([tf.constant(seed, tf.int64), epoch])
         index = tf.random.experimental.index_shuffle(position, key, count - 1)
-        low, high = tf.numpy_function(store, [index], [tf.uint8, tf.uint8])
-        low = tf.ensure_shape(low, (side, side, 3))
-        high = tf.ensure_shape(high, (size, size, 3))
         draw = tf.random.stateless_uniform((3,), tf.stack([seed + 1, i]))
-        corner = tf.cast(draw[:2] * float(side - crop + 1), tf.int32)
-        low = tf.slice(low, [corner[0], corner[1], 0], [crop, crop, 3])
-        high = tf.slice(high, [2 * corner[0], 2 * corner[1], 0], [2 * crop, 2 * crop, 3])
+        more = tf.random.stateless_uniform((2 * candidates - 1,), tf.stack([seed + 2, i]))
+        draws = tf.reshape(tf.concat([draw[:2], more[1:]], 0), (candidates, 2))
+        choice = tf.cast(more[0] * len(sizes), tf.int32)
+        low, high = tf.numpy_function(
+            store.crop, [index, choice, draws, tf.constant(crop)], [tf.uint8, tf.uint8]
+        )
+        low = tf.ensure_shape(low, (crop, crop, 3))
+        high = tf.ensure_shape(high, (2 * crop, 2 * crop, 3))
         turn = tf.cast(draw[2] * 8.0, tf.int32) if augment else tf.constant(0)
         return tuple(_turn(tf.cast(image, tf.float32) / 255.0, turn) for image in (low, high))
 

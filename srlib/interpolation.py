@@ -34,7 +34,8 @@ def polyphase_kernel(kernel: str, scale: int) -> np.ndarray:
 def _mirror(images: tf.Tensor, radius: int, axis: int) -> tf.Tensor:
     """Mirrored borders; ``tf.pad`` refuses images smaller than the border."""
     length = tf.shape(images)[axis]
-    index = tf.range(-radius, length + radius) % (2 * length)
+    # Never negative: tf2onnx exports `%` with the division's sign, and borders would be wrong.
+    index = (tf.range(-radius, length + radius) + 2 * length * radius) % (2 * length)
     return tf.gather(images, tf.minimum(index, 2 * length - 1 - index), axis=axis)
 
 
@@ -85,18 +86,13 @@ class FilterUpsampling(keras.layers.Layer):
     def call(self, inputs):
         images = tf.cast(inputs, "float32")
         padded = _mirror(_mirror(images, self._radius, axis=1), self._radius, axis=2)
-        shape = tf.shape(padded)
+        # One convolution for all colours, with zeros between different ones: more
+        # operations than colour by colour, but nothing is transposed, and 1.6 times as fast.
         channels = inputs.shape[-1]
-        # Every colour is filtered alone: fold colours into the batch.
-        planes = tf.reshape(
-            tf.transpose(padded, (0, 3, 1, 2)), (shape[0] * channels, shape[1], shape[2], 1)
-        )
-        filters = tf.cast(self.filters, "float32")[:, :, None, :]
-        phases = tf.nn.conv2d(planes, filters, 1, "VALID")
-        planes = tf.nn.depth_to_space(phases, self.scale)
-        size = tf.shape(inputs)[1:3] * self.scale
-        planes = tf.reshape(planes, (shape[0], channels, size[0], size[1]))
-        return tf.transpose(planes, (0, 2, 3, 1))
+        filters = tf.cast(self.filters, "float32")[:, :, None, :, None]
+        apart = filters * tf.eye(channels)[:, None, :]  # (taps, taps, C, scale**2, C)
+        kernel = tf.reshape(apart, (*self.filters.shape[:2], channels, -1))
+        return tf.nn.depth_to_space(tf.nn.conv2d(padded, kernel, 1, "VALID"), self.scale)
 
     def compute_output_shape(self, input_shape):
         n, h, w, c = input_shape
@@ -125,3 +121,27 @@ class ClipAtInference(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+
+@keras.saving.register_keras_serializable(package="srlib")
+class Luma(keras.layers.Layer):
+    """The luma of an RGB image, by the weights of ITU-R BT.601, in the image's own range.
+
+    Call arguments:
+        inputs: ``(N, H, W, 3)``.
+
+    Returns:
+        ``(N, H, W, 1)`` float32.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+
+    def call(self, inputs):
+        return tf.tensordot(tf.cast(inputs, "float32"), tf.constant([[0.299], [0.587], [0.114]]), 1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:3], 1)
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), "float32")

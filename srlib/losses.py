@@ -9,11 +9,38 @@ the units of the classic system, which counts grey levels: pixel losses of
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from srlib.backend import keras, tf
 from srlib.vgg import VGG16
 
 GREY_LEVELS = 255.0
+
+
+def _charbonnier(error: tf.Tensor) -> tf.Tensor:
+    return tf.sqrt(tf.square(error) + 1.0) - 1.0
+
+
+def _luma(error: tf.Tensor) -> tf.Tensor:
+    # Of 0..255: what published tables score, studio range apart.
+    return tf.square(tf.tensordot(error, tf.constant([[0.299], [0.587], [0.114]]), 1))
+
+
+def _rgb_and_luma(error: tf.Tensor) -> tf.Tensor:
+    return (tf.square(error) + _luma(error)) / 2.0
+
+
+#: Pixel losses of an error in grey levels: ``"mse"``, ``"l1"``, ``"charbonnier"``
+#: (an L1 rounded off below one grey level; P. Charbonnier et al., 1994), ``"luma"``
+#: (the squared error of Y alone, which leaves colour free) and ``"mse+luma"`` (the
+#: mean of both). Chapter 8 compares them.
+PIXEL_LOSSES: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "mse": tf.square,
+    "l1": tf.abs,
+    "charbonnier": _charbonnier,
+    "luma": _luma,
+    "mse+luma": _rgb_and_luma,
+}
 
 
 @keras.saving.register_keras_serializable(package="srlib")
@@ -86,7 +113,7 @@ class PixelAndPerceptualLoss(keras.losses.Loss):
     to minimise.
 
     Args:
-        pixel: ``"mse"`` (grey levels squared) or ``"l1"`` (grey levels).
+        pixel: a key of :data:`PIXEL_LOSSES`.
         pixel_weight: factor of the pixel loss.
         perceptual_weight: factor of the perceptual loss.
         perceptual: a :class:`PerceptualLoss`; by default with its defaults, and
@@ -105,8 +132,8 @@ class PixelAndPerceptualLoss(keras.losses.Loss):
         name: str = "pixel_and_perceptual_loss",
     ):
         super().__init__(name=name, reduction=reduction, dtype="float32")
-        if pixel not in ("mse", "l1"):
-            raise ValueError(f"unknown loss {pixel!r}: choose 'mse' or 'l1'")
+        if pixel not in PIXEL_LOSSES:
+            raise ValueError(f"unknown loss {pixel!r}: choose one of {list(PIXEL_LOSSES)}")
         self.pixel = pixel
         self.pixel_weight = pixel_weight
         self.perceptual_weight = perceptual_weight
@@ -116,8 +143,7 @@ class PixelAndPerceptualLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         error = (y_pred - y_true) * GREY_LEVELS
-        error = tf.square(error) if self.pixel == "mse" else tf.abs(error)
-        pixel = tf.reduce_mean(error, axis=(1, 2, 3))
+        pixel = tf.reduce_mean(PIXEL_LOSSES[self.pixel](error), axis=(1, 2, 3))
         if not self.perceptual_weight:
             return self.pixel_weight * pixel
         perceptual = self.perceptual.call(y_true, y_pred)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from srlib.backend import keras
-from srlib.interpolation import ClipAtInference, FilterUpsampling
+from srlib.interpolation import ClipAtInference, FilterUpsampling, Luma
 from srlib.normalization import FusedBatchNormalization
 from srlib.resize import to_float
 from srlib.upsampling import UPSAMPLERS, BoxedConv2DTranspose, ResizeConv2D, SubPixelConv2D
@@ -140,7 +140,9 @@ def hourglass(depth: int = 3, skip: bool = False, dtype: str = "float32") -> ker
     return _model(low, x, "hourglass")
 
 
-def residual(blocks: int = 6, filters: int = 64, dtype: str = "float32") -> keras.Model:
+def residual(
+    blocks: int = 6, filters: int = 64, luma: bool = False, dtype: str = "float32"
+) -> keras.Model:
     """A residual network in the style of EDSR with a global bicubic skip.
 
     B. Lim et al., "Enhanced Deep Residual Networks for Single Image
@@ -151,6 +153,9 @@ def residual(blocks: int = 6, filters: int = 64, dtype: str = "float32") -> kera
     Args:
         blocks: residual blocks of two 3x3 convolutions.
         filters: channels.
+        luma: see only the luma and draw only its details, the same for all
+            three colours; colour differences are bicubic. As SRCNN, ESPCN and
+            FSRCNN do: the eye and the published tables mind luma most.
         dtype: Keras dtype policy, for example ``"mixed_bfloat16"``.
     """
 
@@ -159,17 +164,49 @@ def residual(blocks: int = 6, filters: int = 64, dtype: str = "float32") -> kera
         return layers.Conv2D(filters, 3, **options)(x)
 
     low = _image_input()
-    x = first = conv(low, "stem")
+    x = first = conv(Luma(name="luma")(low) if luma else low, "stem")
     for i in range(blocks):
         inner = conv(x, f"block{i + 1}a", "relu")
         x = layers.Add(name=f"block{i + 1}", dtype=dtype)([x, conv(inner, f"block{i + 1}b")])
     x = layers.Add(name="long_skip", dtype=dtype)([first, conv(x, "body")])
     # Starting from zero makes the untrained network exactly bicubic; a random
     # start is more than 20 dB worse (chapter 2).
-    details = SubPixelConv2D(3, SCALE, kernel_initializer="zeros", dtype=dtype, name="upsample")(x)
+    colours = 1 if luma else 3
+    details = SubPixelConv2D(
+        colours, SCALE, kernel_initializer="zeros", dtype=dtype, name="upsample"
+    )(x)
     enlarged = FilterUpsampling(SCALE, "bicubic", name="bicubic")(low)
     image = layers.Add(dtype="float32", name="skip")([enlarged, details])
     return _model(low, image, "residual")
+
+
+def deepen(model: keras.Model, blocks: int) -> keras.Model:
+    """A :func:`residual` network with more blocks that computes the very same picture.
+
+    T. Chen et al., "Net2Net" (2016): new blocks end in zeros, so that they add
+    nothing at first and training goes on where the smaller network stopped.
+    Taught in chapter 8.
+
+    Args:
+        model: from :func:`residual`, trained.
+        blocks: how many the new network has; at least as many as before.
+
+    Raises:
+        ValueError: when ``blocks`` are fewer, or ``model`` has none to grow from.
+    """
+    names = {layer.name for layer in model.layers}
+    old = sum(f"block{i + 1}" in names for i in range(len(names)))
+    if not 0 < old <= blocks:
+        raise ValueError(f"cannot grow {old} blocks to {blocks}")
+    stem = model.get_layer("stem")
+    deeper = residual(blocks, stem.filters, "luma" in names, stem.dtype_policy.name)
+    for layer in deeper.layers:
+        if layer.name in names:
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+    for i in range(old, blocks):
+        last = deeper.get_layer(f"block{i + 1}b")
+        last.set_weights([np.zeros_like(weight) for weight in last.get_weights()])
+    return deeper
 
 
 def with_upsampler(

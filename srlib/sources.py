@@ -146,6 +146,23 @@ class PhotoSet:
             labels=tuple(self.labels[i] for i in indices),
         )
 
+    def joined_with(self, other: PhotoSet, times: int = 1) -> PhotoSet:
+        """These photos and others, the others ``times`` over, for a mixed training stream."""
+        return replace(
+            self,
+            source=f"{self.source} + {other.source}" + (f" x {times}" if times > 1 else ""),
+            paths=self.paths + other.paths * times,
+            labels=self.labels + other.labels * times,
+        )
+
+    def mean_pixels(self, sample: int = 64) -> int:
+        """Pixels of a photo on average, from the headers of a seeded sample."""
+        total = 0
+        for path in (chosen := self.take(sample)).paths:
+            with Image.open(path) as image:
+                total += image.width * image.height
+        return total // len(chosen)
+
     def names_digest(self) -> str:
         """Twelve hex digits of the files' names: enough to tell two sets apart quickly."""
         pairs = zip(self.paths, self.labels, strict=True)

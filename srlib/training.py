@@ -29,7 +29,7 @@ class Recipe:
     """Everything that decides a training run besides the network and the photos.
 
     Attributes:
-        loss: ``"mse"`` or ``"l1"``, of pixels.
+        loss: of pixels, a key of ``srlib.losses.PIXEL_LOSSES``.
         perceptual_weight: of a perceptual loss beside it; see
             ``srlib.losses.PixelAndPerceptualLoss``. 0 for none.
         perceptual_layer: of VGG16.
@@ -43,7 +43,11 @@ class Recipe:
         epsilon: Adam's; the classic system used 1e-8.
         clip_value: largest absolute value of a gradient's entry; None for any.
         kernel: how low-resolution images are made.
-        size: side of the truth in pixels.
+        size: side of the truth in pixels; None for photos in their own size;
+            several of these for a draw between them.
+        candidates: of so many random crops the most detailed is taken.
+        ema: share of the old in a running average of the weights, which is
+            then what is validated and kept; 0 for none.
         seed: of weights, order, crops and flips.
         precision: ``"auto"``, or a Keras dtype policy.
     """
@@ -61,7 +65,9 @@ class Recipe:
     epsilon: float = 1e-7
     clip_value: float | None = None
     kernel: str = "bicubic"
-    size: int = 128
+    size: int | tuple[int | None, ...] | None = 128
+    candidates: int = 1
+    ema: float = 0.0
     seed: int = 0
     precision: str = "auto"
 
@@ -124,8 +130,11 @@ def compile_model(model: keras.Model, recipe: Recipe) -> keras.Model:
         rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
     elif recipe.schedule != "constant":
         raise ValueError(f"unknown schedule {recipe.schedule!r}: 'cosine' or 'constant'")
+    average = {"use_ema": True, "ema_momentum": recipe.ema} if recipe.ema else {}
     model.compile(
-        optimizer=keras.optimizers.Adam(rate, epsilon=recipe.epsilon, clipvalue=recipe.clip_value),
+        optimizer=keras.optimizers.Adam(
+            rate, epsilon=recipe.epsilon, clipvalue=recipe.clip_value, **average
+        ),
         loss=_loss(recipe),
         metrics=[PSNR()],
         jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA costs time on CPUs
@@ -243,6 +252,7 @@ def train(
         "model": f"{model.name}, {model.count_params()} parameters",
         "photos": f"{len(photos)} files, {photos.names_digest()}",
     }
+    settings = json.loads(json.dumps(settings))  # a tuple comes back from a file as a list
     known = checkpoint.state.setdefault("settings", settings)
     if known != settings:
         changed = [k for k in settings if known.get(k) != settings[k]]
@@ -259,16 +269,23 @@ def train(
             size=recipe.size,
             kernel=recipe.kernel,
             crop=recipe.crop,
+            candidates=recipe.candidates,
             seed=recipe.seed,
             start=done * recipe.steps_per_epoch,
         )
+        callbacks: list[keras.callbacks.Callback] = [checkpoint]
+        if recipe.ema:
+            average = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+            # A checkpoint holds the average in the model's place, as at an epoch's end.
+            average._ema_weights_in_model = done > 0
+            callbacks.insert(0, average)
         model.fit(
             batches,
             epochs=recipe.epochs,
             initial_epoch=done,
             steps_per_epoch=recipe.steps_per_epoch,
             validation_data=data.evaluation_dataset(validation),
-            callbacks=[checkpoint],
+            callbacks=callbacks,
             verbose=verbose,
             shuffle=False,  # the stream is shuffled; Keras would only warn about it
         )

@@ -511,12 +511,107 @@ def test_cache_is_chosen_by_size(photo_folder, monkeypatch):
     photos = photo_set(photo_folder)
     needed = 12 * (16 * 16 + 8 * 8) * 3
     monkeypatch.setattr(data, "CACHE_LIMIT", needed)
-    store = data._PairStore(photos, 16, "bicubic", None)
+    store = data._PairStore(photos, (16,), "bicubic", None)
     assert store.cached
-    store(np.int64(3))
-    assert list(store.known) == [3] and store(3) is store.known[3]
+    kept = store.pair(3, 16, smallest=8)
+    assert list(store.known) == [(photos.paths[3], 16)] and store.pair(3, 16, 8) is kept
     monkeypatch.setattr(data, "CACHE_LIMIT", needed - 1)
-    assert not data._PairStore(photos, 16, "bicubic", None).cached
+    assert not data._PairStore(photos, (16,), "bicubic", None).cached
+    whole = 12 * (36 * 40 + 18 * 20) * 3
+    for limit, cached in ((whole, True), (whole - 1, False)):
+        monkeypatch.setattr(data, "CACHE_LIMIT", limit)
+        assert data._PairStore(photos, (None,), "bicubic", None).cached is cached
+
+
+# --- photos in their own size
+
+
+@pytest.fixture
+def mixed_photos(photo_folder) -> PhotoSet:
+    """Three photos of 36x40 pixels and three of 61x31, odd on purpose."""
+    paths = sorted(photo_folder.iterdir())[:6]
+    for i, path in enumerate(paths[3:]):
+        Image.fromarray(smooth_photo(61, 31, 50 + i)).save(path)
+    return PhotoSet("mixed", "all", tuple(paths), ("",) * 6)
+
+
+def whole_pairs(photos):
+    return [data.pair(photo, None) for photo in photos]
+
+
+def places(high, pairs, side):
+    """Where in which photo a crop of the truth lies: (photo, top, left)."""
+    for i, (_, whole) in enumerate(pairs):
+        windows = np.lib.stride_tricks.sliding_window_view(whole, (2 * side, 2 * side), (0, 1))
+        found = np.argwhere((windows == high.transpose(2, 0, 1)).all(axis=(2, 3, 4)))
+        yield from ((i, *map(int, corner)) for corner in found)
+
+
+def test_a_whole_pair_has_even_sides(mixed_photos):
+    for photo, (low, high) in zip(mixed_photos, whole_pairs(mixed_photos), strict=True):
+        height, width = (side // 2 * 2 for side in photo.shape[:2])
+        np.testing.assert_array_equal(high, photo[:height, :width])
+        np.testing.assert_array_equal(low, downscale(high))
+
+
+def test_crops_of_whole_photos_come_from_one_place_of_the_pair(mixed_photos):
+    pairs, seen = whole_pairs(mixed_photos), set()
+    for low, high in batches(mixed_photos, 12, size=None, crop=7, augment=False):
+        for small, large in zip(eight_bit(low), eight_bit(high), strict=True):
+            (photo, top, left) = next(places(large, pairs, 7))
+            assert top % 2 == left % 2 == 0
+            expected = pairs[photo][0][top // 2 : top // 2 + 7, left // 2 : left // 2 + 7]
+            np.testing.assert_array_equal(small, expected)
+            seen.add(photo)
+    assert seen == set(range(6))
+
+
+def test_several_sizes_are_all_drawn(mixed_photos):
+    own, reduced = whole_pairs(mixed_photos), [data.pair(photo, 24) for photo in mixed_photos]
+    counts = {"own": 0, "reduced": 0}
+    for _, high in batches(mixed_photos, 12, size=(None, 24), crop=6, augment=False):
+        for large in eight_bit(high):
+            counts["own"] += any(True for _ in places(large, own, 6))
+            counts["reduced"] += any(True for _ in places(large, reduced, 6))
+    assert min(counts.values()) > 10 and sum(counts.values()) == 48
+
+
+def test_of_several_candidates_the_most_detailed_is_taken(tmp_path):
+    """A photo that is flat but for one corner: one crop in a few touches it."""
+    photo = np.full((64, 64, 3), 128, np.uint8)
+    photo[:24, :24] = np.random.default_rng(0).integers(0, 256, (24, 24, 3))
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    photos = PhotoSet("corner", "all", (tmp_path / "photo.png",), ("",))
+
+    def share(candidates):
+        stream = batches(photos, 20, size=None, crop=8, candidates=candidates)
+        return np.mean([crop.std() > 0.01 for low, _ in stream for crop in low])
+
+    # Each corner of a crop is drawn evenly from 25 x 25 places; low-resolution
+    # detail reaches 13 pixels or so.
+    assert 0.1 < share(1) < 0.45 and share(8) > 0.8
+
+
+def test_whole_photos_need_a_crop_and_must_hold_it(mixed_photos):
+    with pytest.raises(ValueError, match="crop must be given"):
+        data.dataset(mixed_photos, 4, size=None)
+    with pytest.raises(ValueError, match="crop must be given"):
+        data.dataset(mixed_photos, 4, size=(16, 24))
+    with pytest.warns(UserWarning, match="smaller than the crops of 32 pixels") as caught:
+        ((low, _),) = batches(mixed_photos, 1, batch_size=12, size=None, crop=16)
+    assert low.shape == (12, 16, 16, 3) and len(caught) == 3
+
+
+def test_joined_photos_are_drawn_as_often_as_they_are_listed(photo_folder):
+    photos = photo_set(photo_folder)
+    joined = photos.take(2).joined_with(photos.choose([5]), 4)
+    assert joined.source.endswith(" x 4") and len(joined) == 6
+    assert joined.paths[2:] == (photos.paths[5],) * 4
+    assert photos.joined_with(photos).paths == photos.paths * 2
+
+
+def test_mean_pixels(mixed_photos):
+    assert mixed_photos.mean_pixels() == (36 * 40 + 61 * 31) // 2
 
 
 def test_evaluation_stream_keeps_order(photo_folder):

@@ -7,7 +7,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srlib.interpolation import ClipAtInference, FilterUpsampling
+from srlib.interpolation import ClipAtInference, FilterUpsampling, Luma
+from srlib.metrics import y_channel
 from srlib.normalization import FusedBatchNormalization
 from srlib.resize import upscale
 from srlib.upsampling import UPSAMPLERS, BoxedConv2DTranspose, ResizeConv2D, SubPixelConv2D
@@ -21,12 +22,13 @@ LAYERS = {
     "subpixel": (SubPixelConv2D, {"filters": 5}, 2, 5),
     "subpixel3": (SubPixelConv2D, {"filters": 2, "scale": 3, "kernel_size": 5}, 3, 2),
     "clip": (ClipAtInference, {}, 1, 3),
+    "luma": (Luma, {}, 1, 1),
     "batch_norm": (FusedBatchNormalization, {"momentum": 0.8, "epsilon": 0.01}, 1, 3),
     "nearest3_conv": (ResizeConv2D, {"filters": 2, "scale": 3, "kernel_size": 5}, 3, 2),
     "bilinear_conv": (ResizeConv2D, {"filters": 5, "interpolation": "bilinear"}, 2, 5),
     "boxed3": (BoxedConv2DTranspose, {"filters": 2, "kernel_size": 3}, 2, 2),
 } | {f"UPSAMPLERS: {name}": (make, {"filters": 4}, 2, 4) for name, make in UPSAMPLERS.items()}
-ALWAYS_FLOAT32 = {"bicubic", "lanczos", "nearest", "linear"}
+ALWAYS_FLOAT32 = {"bicubic", "lanczos", "nearest", "linear", "luma"}
 
 
 def make(name: str, dtype: str = "float32") -> keras.layers.Layer:
@@ -141,6 +143,11 @@ def test_filter_upsampling_starts_as_bicubic(rng):
         layer = FilterUpsampling(2, None, taps)
         np.testing.assert_allclose(layer(images), upscale(images), atol=1e-5)
         assert layer.filters.shape == (taps, taps, 4)
+
+
+def test_luma_is_studio_range_luma_stretched_to_the_full_range(batch):
+    full = (y_channel(batch) - 16) / 219
+    np.testing.assert_allclose(Luma()(batch), full, atol=1e-4)
 
 
 @pytest.mark.parametrize("taps", [3, 4, 6])

@@ -46,6 +46,10 @@ LOSSES = {
     "own features": lambda: PerceptualLoss(features=own_features(), reduction="none"),
     "MSE": lambda: PixelAndPerceptualLoss("mse", perceptual_weight=0.0, reduction="none"),
     "L1": lambda: PixelAndPerceptualLoss("l1", perceptual_weight=0.0, reduction="none"),
+    "Charbonnier": lambda: PixelAndPerceptualLoss(
+        "charbonnier", perceptual_weight=0.0, reduction="none"
+    ),
+    "luma": lambda: PixelAndPerceptualLoss("luma", perceptual_weight=0.0, reduction="none"),
     "MSE + relu1_2": lambda: both("mse"),
     "L1 + relu1_2": lambda: both("l1"),
 }
@@ -322,7 +326,16 @@ def test_one_wrong_grey_level_by_hand():
     truth = np.full((1, 4, 4, 3), 0.5, np.float32)
     prediction = truth.copy()
     prediction[0, 1, 2, 0] += 6 / 255  # one of 48 numbers
-    for pixel, expected in (("mse", 36 / 48), ("l1", 6 / 48)):
+    luma = (0.299 * 6) ** 2 / 16  # of one of 16 pixels
+    expectations = {
+        "mse": 36 / 48,
+        "l1": 6 / 48,
+        "charbonnier": (37**0.5 - 1) / 48,
+        "luma": luma,
+        "mse+luma": (36 / 48 + luma) / 2,
+    }
+    assert expectations.keys() == losses.PIXEL_LOSSES.keys()
+    for pixel, expected in expectations.items():
         loss = PixelAndPerceptualLoss(pixel, perceptual_weight=0.0)
         assert float(loss(truth, prediction)) == pytest.approx(expected, rel=1e-4)
 

@@ -154,6 +154,55 @@ def test_an_untrained_residual_is_bicubic(small_residual, rng):
 # --- one network around any upsampler
 
 
+# --- growing, and luma alone
+
+
+def filled(model: keras.Model, seed: int = 4) -> keras.Model:
+    """No weight is zero: what is compared is not silent."""
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.normal(0, 0.1, w.shape) for w in model.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize("luma", [False, True])
+def test_a_deepened_network_draws_the_same_picture(luma, rng):
+    model = filled(models.residual(2, 8, luma))
+    deeper = models.deepen(model, 5)
+    images = rng.uniform(0, 1, (2, 9, 7, 3)).astype(np.float32)
+    np.testing.assert_allclose(deeper(images), model(images), atol=1e-6)
+    per_block = 2 * (9 * 8 * 8 + 8)
+    assert deeper.count_params() == model.count_params() + 3 * per_block
+
+
+def test_a_deepened_network_learns_with_its_new_blocks(rng):
+    deeper = models.deepen(filled(models.residual(1, 8)), 2)
+    deeper.compile(keras.optimizers.SGD(1e-3), "mse")
+    before = [w.copy() for w in deeper.get_layer("block2b").get_weights()]
+    low = rng.uniform(0, 1, (2, 8, 8, 3)).astype(np.float32)
+    deeper.train_on_batch(low, upscale(low) + 0.1)
+    for old, new in zip(before, deeper.get_layer("block2b").get_weights(), strict=True):
+        assert np.abs(new - old).max() > 0
+
+
+def test_a_network_cannot_shrink():
+    with pytest.raises(ValueError, match="cannot grow 3 blocks to 2"):
+        models.deepen(models.residual(3, 8), 2)
+    with pytest.raises(ValueError, match="cannot grow 0 blocks"):
+        models.deepen(models.bicubic(), 2)
+
+
+def test_a_luma_network_sees_luma_and_draws_the_same_detail_into_each_colour(rng):
+    model = filled(models.residual(2, 8, luma=True))
+    photo = rng.uniform(0.3, 0.7, (1, 8, 9, 3)).astype(np.float32)
+    detail = model(photo, training=True).numpy() - upscale(photo)  # not clipped
+    assert np.abs(detail).max() > 0.01
+    np.testing.assert_allclose(detail, detail[..., :1] * np.ones(3), atol=1e-5)
+    # Another colour of the same luma: the detail stays.
+    shift = np.array([0.1, 0.0, -0.1 * 0.299 / 0.114], np.float32)
+    other = model(photo + shift, training=True).numpy() - upscale(photo + shift)
+    np.testing.assert_allclose(other, detail, atol=1e-4)
+
+
 @pytest.fixture(scope="module")
 def compared() -> dict[str, keras.Model]:
     """The network with every upsampler, from one seed."""

@@ -208,6 +208,37 @@ def test_a_killed_process_leaves_a_run_that_goes_on(photos, validation, tmp_path
     assert_same_weights(resumed, whole, atol=1e-6)
 
 
+def test_an_average_of_weights_is_what_is_kept_and_survives_an_interruption(
+    photos, validation, tmp_path
+):
+    recipe = replace(TINY, ema=0.9, epochs=2, size=(None, 32), candidates=2)
+    plain = tiny(recipe)
+    train(plain, photos, validation, replace(recipe, ema=0.0), tmp_path / "plain", verbose=0)
+    whole = tiny(recipe)
+    expected = train(whole, photos, validation, recipe, tmp_path / "whole", verbose=0)
+    start = tiny(recipe)
+    moved = [
+        np.abs(a - b).sum() for a, b in zip(whole.get_weights(), start.get_weights(), strict=True)
+    ]
+    farther = [
+        np.abs(a - b).sum() for a, b in zip(plain.get_weights(), start.get_weights(), strict=True)
+    ]
+    assert 0 < sum(moved) < sum(farther)  # an average lags behind
+
+    class Killed(training.Checkpoint):
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, logs)
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "Checkpoint", Killed)
+        train(tiny(recipe), photos, validation, recipe, tmp_path / "cut", verbose=0)
+    resumed = tiny(recipe)
+    history = train(resumed, photos, validation, recipe, tmp_path / "cut", verbose=0)
+    np.testing.assert_allclose(logs(history), logs(expected), rtol=1e-4)
+    assert_same_weights(resumed, whole, atol=1e-5)
+
+
 def test_a_finished_run_is_not_trained_again(photos, validation, tmp_path):
     recipe = replace(TINY, epochs=1)
     first = tiny()

@@ -1,0 +1,147 @@
+"""Train the strongest small network, the tiny one and the like-for-like one (chapter 8).
+
+    python -m experiments.ladder --photos DIR --textures DIR [JOB ...]
+
+PHOTOS is a Linnaeus-5-shaped tree; TEXTURES holds t91/, bsds_train/ and bsds_test/.
+State is kept in runs/JOB: kill it at any moment and run it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from experiments.train_zoo import HELD_OUT, ROOT, Job, publish, run_job
+from srlib import data, sources
+from srlib.sources import PhotoSet
+from srlib.training import Recipe
+
+#: Photos of bsds_test that decide which epoch is best: none of them is trained on.
+VALIDATION = 32
+#: Truths of these are squares of this side.
+VALIDATION_SIZE = 256
+#: How often a texture photo is drawn for each time that one of the photos is.
+TEXTURES_TIMES = 6
+LICENCE = (
+    "textures: BSDS500 (Berkeley) and T91 (Yang et al. 2010), for non-commercial research and "
+    "education; whoever uses these weights commercially should train without them"
+)
+
+STRONG = Recipe(
+    loss="mse+luma",
+    batch_size=8,
+    crop=48,
+    learning_rate=4e-4,
+    size=(None, None, 128),
+    steps_per_epoch=260,
+    epochs=10,
+    seed=4,
+)
+TINY = Recipe(
+    loss="luma",
+    batch_size=16,
+    crop=24,
+    learning_rate=2e-3,
+    size=None,
+    steps_per_epoch=4000,
+    epochs=6,
+    seed=5,
+)
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What a network of the ladder is trained on.
+
+    Attributes:
+        photos: use the photos' training split.
+        textures: these folders of the textures.
+    """
+
+    photos: bool
+    textures: tuple[str, ...]
+
+
+EVERYTHING = Mix(True, ("t91", "bsds_train", "bsds_test"))
+#: VDSR's own images, less the one that is Set5's fifth (chapter 7).
+CLASSIC = Mix(False, ("t91", "bsds_train"))
+
+
+@dataclass(frozen=True)
+class Rung(Job):
+    """A job with photos of its own.
+
+    Attributes:
+        mix: what it is trained on.
+    """
+
+    mix: Mix = EVERYTHING
+
+
+JOBS = {
+    "residual-large": Rung(
+        "residual",
+        STRONG,
+        "the strongest: residual-mse grown deeper, trained at native resolution",
+        options={"blocks": 8},
+        grows_from="residual-mse",
+    ),
+    "espcn": Rung(
+        "residual",
+        TINY,
+        "tiny and fast: a luma network of 22 thousand weights, trained on 290 images",
+        options={"blocks": 4, "filters": 16, "luma": True},
+        mix=CLASSIC,
+    ),
+}
+
+
+def open_mix(photos: str, textures: Path, mix: Mix, smallest: int) -> tuple[PhotoSet, data.Pairs]:
+    """The training photos of a mix, and pairs of other photos for validation."""
+    rest, held_out = sources.folder(textures / "bsds_test", "all", "bsds_test").hold_out(VALIDATION)
+    parts = [
+        rest if name == "bsds_test" else sources.folder(textures / name, "all", name, smallest)
+        for name in mix.textures
+    ]
+    if mix.photos:
+        # The very photos that `residual-mse` was trained on, and none that it was judged by.
+        own, _ = data.photos(photos, "train", smallest=128).hold_out(HELD_OUT)
+        parts.insert(0, replace(own, source=Path(photos).name))
+    joined = parts[0]
+    for part in parts[1:]:
+        joined = joined.joined_with(part, TEXTURES_TIMES if mix.photos else 1)
+    return joined, data.pairs(held_out, VALIDATION_SIZE)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the named jobs, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("jobs", nargs="*", metavar="JOB", help=f"default: all of {list(JOBS)}")
+    parser.add_argument("--photos", required=True, help="source or folder of photos")
+    parser.add_argument("--textures", type=Path, required=True, help="holds t91/ and so on")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="where state is kept")
+    options = parser.parse_args(arguments)
+    for name in options.jobs or JOBS:
+        job = JOBS[name]
+        mix = open_mix(options.photos, options.textures, job.mix, 2 * job.recipe.crop)
+        model, history = run_job(name, job, *mix, options.runs)
+        about = {"source": mix[0].source, "photos": len(set(mix[0].paths)), "held_out": VALIDATION}
+        about["fingerprint"] = mix[0].fingerprint()
+        publish(
+            name,
+            job,
+            model,
+            history,
+            *mix,
+            options.photos,
+            options.runs,
+            data=about,
+            licence=LICENCE,
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
