@@ -45,8 +45,8 @@ TINY = Recipe(
     crop=24,
     learning_rate=2e-3,
     size=None,
-    steps_per_epoch=4000,
-    epochs=6,
+    steps_per_epoch=3000,
+    epochs=5,
     seed=5,
 )
 

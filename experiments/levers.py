@@ -37,7 +37,7 @@ BASE = Rung(
         crop=32,
         learning_rate=2e-4,
         size=None,
-        steps_per_epoch=100,
+        steps_per_epoch=60,
         epochs=1,
         seed=7,
     ),
@@ -47,7 +47,7 @@ BASE = Rung(
 )
 TINY_BASE = Rung(
     "residual",
-    replace(TINY, loss="mse", steps_per_epoch=1000, epochs=1, learning_rate=2e-3),
+    replace(TINY, loss="mse", steps_per_epoch=800, epochs=1, learning_rate=2e-3),
     mix=CLASSIC,
     options={"blocks": 4, "filters": 16, "luma": True},
 )
@@ -83,7 +83,7 @@ def _tiny(options: dict | None = None, **recipe: Any) -> Rung:
 
 
 ARMS = {
-    "base": Arm("none", "textures and photos at their own size, MSE, 100 steps", BASE, ""),
+    "base": Arm("none", "textures and photos at their own size, MSE, 60 steps", BASE, ""),
     "photos-128": Arm("data", "photos reduced to 128 px alone", _tuned(PHOTOS, size=128)),
     "photos-256": Arm("data", "photos at their own 256 px alone", _tuned(PHOTOS)),
     "textures": Arm("data", "textures alone", _tuned(TEXTURES)),
@@ -98,16 +98,16 @@ ARMS = {
         "schedule", "constant with EMA 0.98", _tuned(schedule="constant", ema=0.98)
     ),
     "batch-4": Arm(
-        "batch size", "4, four times the steps", _tuned(batch_size=4, steps_per_epoch=400)
+        "batch size", "4, four times the steps", _tuned(batch_size=4, steps_per_epoch=240)
     ),
     "crop-64": Arm(
-        "crop size", "64 px, a quarter of the steps", _tuned(crop=64, steps_per_epoch=25)
+        "crop size", "64 px, a quarter of the steps", _tuned(crop=64, steps_per_epoch=15)
     ),
     "rate": Arm("learning rate", "4e-4", _tuned(learning_rate=4e-4)),
     "deeper": Arm(
         "depth",
         "grown to 10 blocks, 3/5 of the steps",
-        _tuned(options={"blocks": 10}, steps_per_epoch=61),
+        _tuned(options={"blocks": 10}, steps_per_epoch=37),
     ),
     "tiny-base": Arm("none", "tiny: 4 blocks of 16 channels, MSE", TINY_BASE, ""),
     "tiny-wide": Arm(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from srlib.data import photos
+    from srlib.ensemble import self_ensemble
     from srlib.evaluation import evaluate
     from srlib.inference import predict, upscale
     from srlib.metrics import psnr, ssim
@@ -34,12 +35,16 @@ _HOME = {
     "ssim": "metrics",
     "predict": "inference",
     "upscale": "inference",
+    "self_ensemble": "ensemble",
 }
 __all__ = [
     "available",
     "card",
+    "charts",
     "checkerboard",
     "data",
+    "degrade",
+    "ensemble",
     "evaluate",
     "evaluation",
     "inference",
@@ -57,8 +62,11 @@ __all__ = [
     "psnr",
     "resize",
     "results",
+    "self_ensemble",
     "sources",
     "ssim",
+    "standings",
+    "timing",
     "training",
     "upsampling",
     "upscale",

@@ -16,7 +16,8 @@ import numpy as np
 
 from srlib import sources
 from srlib.backend import tf
-from srlib.resize import downscale, resize, to_float
+from srlib.degrade import degrade
+from srlib.resize import resize, to_float
 from srlib.sources import PhotoError, PhotoSet
 
 #: Pixel caches above this size are not kept in memory but decoded again.
@@ -112,14 +113,14 @@ def pair(
         photo: uint8 ``(H, W, 3)``.
         size: side of the truth in pixels, even; None for the whole photo in
             its own size, cut to even sides.
-        kernel: ``"bicubic"`` (antialiased), or ``"box"`` as in the classic
-            system; see :mod:`srlib.resize`.
+        kernel: ``"bicubic"`` (antialiased), ``"box"`` as in the classic system,
+            or any steps that :mod:`srlib.degrade` knows, such as ``"jpeg 75"``.
 
     Returns:
         uint8 ``(size/2, size/2, 3)`` and ``(size, size, 3)``.
     """
     high = square(photo, size) if size else even(photo)
-    return downscale(high, 2, kernel), high
+    return degrade(high, kernel), high
 
 
 def pairs(

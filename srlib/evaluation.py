@@ -11,9 +11,9 @@ import numpy as np
 
 from srlib import data, lpips, metrics
 from srlib.backend import keras
+from srlib.degrade import degrade, describe
 from srlib.inference import predict
 from srlib.models import bicubic
-from srlib.resize import downscale
 from srlib.sources import PhotoError, PhotoSet, is_grey
 
 #: Square photos of one size are predicted together, up to this many.
@@ -34,7 +34,8 @@ class Protocol:
         shave: border in pixels left out.
         size: reduce each photo to this square first, as training pairs are
             made; None keeps its own size, cut to a multiple of two.
-        kernel: how the low-resolution image is made.
+        kernel: how the low-resolution image is made: a kernel of ``srlib.resize``, or any
+            steps that ``srlib.degrade`` knows, such as ``"box"`` or ``"noise 5, jpeg 75"``.
     """
 
     channel: str = "rgb"
@@ -45,11 +46,10 @@ class Protocol:
     def __str__(self) -> str:
         """The protocol in one line, to be printed beside every number."""
         channel = "RGB" if self.channel == "rgb" else "Y of BT.601 in studio range"
-        kernel = "antialiased bicubic" if self.kernel == "bicubic" else self.kernel
         size = f"photos reduced to {self.size} px" if self.size else "photos at their own size"
         return (
             f"{channel}, {self.shave} px shaved, 8-bit rounding, mean of per-image values; "
-            f"{size}, input made by {kernel}"
+            f"{size}, input made by {describe(self.kernel)}"
         )
 
 
@@ -194,10 +194,10 @@ def evaluate(
     def flush() -> None:
         if batch:
             truths = np.stack([truth for truth, _ in batch])
+            inputs = degrade(truths, protocol.kernel)
+            used = replace(protocol, channel=batch[0][1])
             for name, model in models.items():
-                rows[name] += _score(
-                    model, truths, replace(protocol, channel=batch[0][1]), with_lpips
-                )
+                rows[name] += _score(predict(model, inputs), truths, used, with_lpips)
             batch.clear()
 
     for index, (path, label) in enumerate(zip(photos.paths, photos.labels, strict=True)):
@@ -230,9 +230,8 @@ def evaluate(
 
 
 def _score(
-    model: keras.Model, truths: np.ndarray, protocol: Protocol, with_lpips: bool
+    predictions: np.ndarray, truths: np.ndarray, protocol: Protocol, with_lpips: bool
 ) -> list[tuple]:
-    predictions = predict(model, downscale(truths, 2, protocol.kernel))
     options = {"channel": protocol.channel, "shave": protocol.shave}
     columns = [
         np.minimum(metrics.psnr(truths, predictions, **options), CAP),

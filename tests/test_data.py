@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from srlib import data, sources
+from srlib.degrade import degrade
 from srlib.resize import downscale, resize
 from srlib.sources import PhotoError, PhotoSet, read_photo
 
@@ -632,3 +633,15 @@ def test_the_centre_covers_the_same_area_at_any_size(side):
     assert part.shape == (side * 9 // 16, side * 9 // 16, 3)
     top = side * 7 // 32
     np.testing.assert_array_equal(part, image[top:-top, top:-top])
+
+
+@pytest.mark.parametrize("kernel", ["jpeg 50", "box, noise 5", "aliased bicubic"])
+def test_inputs_to_train_on_may_be_damaged(photo_folder, kernel):
+    photos = photo_set(photo_folder)
+    low, high = data.pair(photos[3], 32, kernel)
+    np.testing.assert_array_equal(low, degrade(high, kernel))
+    assert (low != downscale(high)).any()
+    batch = batches(photos.take(1), 1, size=32, kernel=kernel, augment=False)[0][0]
+    np.testing.assert_array_equal(
+        eight_bit(batch[0]), data.pairs(photos.take(1), 32, kernel).low[0]
+    )

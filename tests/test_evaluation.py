@@ -1,5 +1,6 @@
 """Scores against scikit-image and Pillow, photo by photo."""
 
+import io
 import json
 import warnings
 
@@ -114,6 +115,26 @@ def test_the_kernel_makes_the_input(tmp_path):
     doubled = truths[0][1::2, 1::2].repeat(2, axis=0).repeat(2, axis=1)
     expected = peak_signal_noise_ratio(truths[0], doubled)
     assert scores.psnr["nearest"][0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_input_may_be_damaged_and_the_protocol_says_so(tmp_path):
+    photos, truths = write(tmp_path / "p", [(48, 40), (48, 40), (32, 36)])
+    protocol = Protocol(kernel="jpeg 30")
+    scores = evaluate({"nearest": models.nearest()}, photos, protocol)
+    for i, truth in enumerate(truths):
+        file = io.BytesIO()
+        half = (truth.shape[0] // 2, truth.shape[1] // 2)
+        Image.fromarray(by_pillow(truth, half)).save(file, "JPEG", quality=30, subsampling=2)
+        doubled = np.asarray(Image.open(file)).repeat(2, axis=0).repeat(2, axis=1)
+        expected = peak_signal_noise_ratio(truth, doubled)
+        assert scores.psnr["nearest"][i] == pytest.approx(expected, abs=0.1)
+    clean = evaluate({"nearest": models.nearest()}, photos)
+    assert (scores.psnr["nearest"] < clean.psnr["nearest"] - 0.3).all()
+    assert "made by antialiased bicubic, then JPEG of quality 30" in " ".join(
+        scores.table().split()
+    )
+    with pytest.raises(ValueError, match="unknown step"):
+        evaluate({}, photos, Protocol(kernel="sharp"))
 
 
 @pytest.mark.parametrize("protocol", ["rgb", "y"])
