@@ -1,31 +1,256 @@
-"""Score every shipped model on test photos and on the field's test sets.
+"""Score every shipped model on test photos, on the field's test sets and on any folder.
 
-    python -m experiments.benchmark --photos DIR [--benchmarks DIR]
+    python -m experiments.benchmark --photos DIR [--benchmarks DIR] [--folder DIR ...]
 
-DIR holds Set5/ and Set14/ for the second. Needs LPIPS weights (srlib.lpips).
-Writes srlib/recorded/benchmark.json.
+DIR holds Set5/ and Set14/ for the second. Needs LPIPS weights (srlib.lpips). Writes
+srlib/recorded/benchmark.json after each model, and leaves out what that file already
+holds of the same weights, photos and protocol: run it again after training one network.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from srlib import data, evaluation, lpips, models, pitfalls, results, sources, weights
-from srlib.resize import to_float
+from srlib import data, evaluation, lpips, metrics, models, pitfalls, results, sources, weights
+from srlib.backend import keras
+from srlib.ensemble import self_ensemble
+from srlib.evaluation import Protocol
+from srlib.inference import predict
+from srlib.resize import downscale, to_float
+from srlib.sources import PhotoSet
+from srlib.standings import ENSEMBLE
+
+#: Networks that are scored a second time, with eight-fold self-ensemble.
+ENSEMBLES = ("espcn", "residual-large")
+#: Sets of more photos than this keep of each photo only the RGB PSNR, and the LPIPS
+#: of the networks that chapter 4 compares photo by photo: the file is shipped.
+ALL_VALUES = 100
+COMPARED = ("-mse", "-perceptual")
 
 
-def detail(photos: sources.PhotoSet) -> list[float]:
-    """How much there is to recover: RMS difference of neighbours, in grey levels."""
-    values = []
-    for photo in photos:
-        luma = to_float(data.square(photo, 128)).mean(axis=-1) * 255
-        steps = [np.diff(luma, axis=axis) for axis in (0, 1)]
-        values.append(float(np.sqrt(np.mean([np.mean(step**2) for step in steps]))))
-    return values
+@dataclass(frozen=True)
+class Entrant:
+    """A model to score, built when its turn comes; equal marks give equal scores."""
+
+    mark: str
+    build: Callable[[], keras.Model]
+
+
+@dataclass(frozen=True)
+class Test:
+    """Photos, and the protocols by which one enlargement of each is scored."""
+
+    photos: PhotoSet
+    protocols: dict[str, Protocol]  # section of the result file -> protocol
+
+
+def entrants() -> dict[str, Entrant]:
+    """Baselines, the linear filter (chapter 2's bar) and the zoo, in the tables' order."""
+    found = {name: Entrant(f"{name} 1", lambda name=name: models.build(name)) for name in
+             ("bicubic", "nearest", "lanczos")}  # fmt: skip
+    fitted_to = data.photos("embedded", "train")
+    found["linear"] = Entrant(
+        f"fitted to {fitted_to.fingerprint()}",
+        lambda: models.fit_linear(models.linear(), *data.pairs(fitted_to)[:2]),
+    )
+    for name in weights.available():
+        mark = weights.card(name)["sha256"][:16]
+        found[name] = Entrant(mark, lambda name=name: weights.load(name))
+        if name in ENSEMBLES:
+            twice = Entrant(f"{mark} x8", lambda name=name: self_ensemble(weights.load(name)))
+            found[name + ENSEMBLE] = twice
+    return found
+
+
+def tests(photos: PhotoSet, folders: dict[str, PhotoSet]) -> list[Test]:
+    """What is measured: the test photos, reduced as in training, and each folder as it is."""
+    reduced = {"photos": Protocol(size=128), "photos y": Protocol("y", shave=2, size=128)}
+    return [Test(photos, reduced)] + [
+        Test(found, {f"{name} {key}": evaluation.PROTOCOLS[key] for key in ("y", "rgb")})
+        for name, found in folders.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Truths ``(n, H, W, 3)`` of one size, their places in the set, and whether they are grey."""
+
+    truths: np.ndarray
+    places: list[int]
+    grey: bool
+
+
+def batches(test: Test) -> Iterator[Batch]:
+    """All photos of a test: those reduced to one size together, others one by one."""
+    protocol = next(iter(test.protocols.values()))
+    most = evaluation.BATCH if protocol.size else 1
+    waiting: dict[bool, list[tuple[np.ndarray, int]]] = {False: [], True: []}
+    for place, path in enumerate(test.photos.paths):
+        try:
+            truth = evaluation.truth_of(test.photos[place], protocol)
+        except sources.PhotoError as error:
+            test.photos.skip(place, str(error))
+            continue
+        same = waiting[grey := sources.is_grey(path)]
+        same.append((truth, place))
+        if len(same) == most:
+            yield Batch(np.stack([t for t, _ in same]), [p for _, p in same], grey)
+            same.clear()
+    for grey, same in waiting.items():
+        if same:
+            yield Batch(np.stack([t for t, _ in same]), [p for _, p in same], grey)
+
+
+def score(model: keras.Model, test: Test) -> dict[str, dict[str, np.ndarray]]:
+    """Section -> ``{"place", "psnr", "ssim"}`` of each photo, and ``"lpips"`` where it is RGB."""
+    rows = {section: [] for section in test.protocols}
+    for batch in batches(test):
+        enlarged = predict(model, downscale(batch.truths, 2))
+        for section, protocol in test.protocols.items():
+            # Grey values are luma already (chapter 6).
+            channel = "rgb" if batch.grey else protocol.channel
+            both = (batch.truths, enlarged)
+            psnr = metrics.psnr(*both, channel=channel, shave=protocol.shave)
+            ssim = metrics.ssim(*both, channel=channel, shave=protocol.shave)
+            columns = [batch.places, np.minimum(psnr, evaluation.CAP), ssim]
+            if protocol.channel == "rgb":
+                columns.append(lpips.lpips(*both))
+            rows[section] += zip(*columns, strict=True)
+    names = ("place", "psnr", "ssim", "lpips")
+    return {
+        section: dict(zip(names, np.array(sorted(values)).T, strict=False))
+        for section, values in rows.items()
+    }
+
+
+def summary(name: str, mine: dict, bicubic: dict, protocol: Protocol) -> dict[str, Any]:
+    """The row of one model: as `Scores.summary` has it, with intervals of the means too."""
+    both = {"bicubic": bicubic, name: mine}
+    columns = [
+        {m: v[key] for m, v in both.items() if key in v} for key in ("psnr", "ssim", "lpips")
+    ]
+    row = evaluation.Scores(protocol, [], [], *columns).summary()[-1]
+    for key in ("psnr", "ssim", "lpips"):
+        if key in mine:
+            row[f"{key}_interval"] = evaluation.bootstrap_interval(mine[key])
+    return {key: _rounded(value) for key, value in row.items()}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [round(x, 5) for x in value]
+    return round(value, 5) if isinstance(value, float) else value
+
+
+def images(test: Test, places: np.ndarray, protocol: Protocol) -> list[dict[str, Any]]:
+    """A row for each photo; of reduced ones with how much there is to recover."""
+    rows = [{"name": test.photos.paths[i].name, "label": test.photos.labels[i]} for i in places]
+    if protocol.size and protocol.channel == "rgb":
+        for row, i in zip(rows, places, strict=True):
+            row["detail"] = round(detail(data.square(test.photos[i], protocol.size)), 3)
+    return rows
+
+
+def detail(image: np.ndarray) -> float:
+    """RMS difference of neighbours' luma, in grey levels."""
+    luma = to_float(image).mean(axis=-1) * 255
+    steps = [np.diff(luma, axis=axis) for axis in (0, 1)]
+    return float(np.sqrt(np.mean([np.mean(step**2) for step in steps])))
+
+
+def missing(content: dict, test: Test, field: dict[str, Entrant]) -> list[str]:
+    """Who lacks a score in this test; out of date scores go, and sections that do not fit."""
+    fingerprint, lacking = test.photos.fingerprint(), set()
+    for section, protocol in test.protocols.items():
+        head = {"protocol": asdict(protocol), "fingerprint": fingerprint, "lpips": content["lpips"]}
+        known = content.get(section, {})
+        if any(known.get(key) != value for key, value in head.items()):
+            known = content[section] = head | {"scored": {}, "summary": [], "images": []}
+        marks = {name: entrant.mark for name, entrant in field.items()}
+        forget(known, {name for name, mark in known["scored"].items() if marks.get(name) != mark})
+        lacking |= field.keys() - known["scored"].keys()
+    return [name for name in field if name in lacking]
+
+
+def forget(section: dict[str, Any], names: set[str]) -> None:
+    """Take the models of these names out of a section."""
+    section["summary"] = [row for row in section["summary"] if row["model"] not in names]
+    for name in names:
+        section["scored"].pop(name)
+        for row in section["images"]:
+            for key in ("psnr", "ssim", "lpips"):
+                row.pop(f"{key} {name}", None)
+
+
+def add(
+    content: dict, test: Test, name: str, mark: str, mine: dict, bicubic: dict, order: list[str]
+) -> None:
+    """Enter one model's scores into all sections of one test."""
+    for section, protocol in test.protocols.items():
+        known, values = content[section], mine[section]
+        places = values["place"].astype(int)
+        forget(known, {name} & known["scored"].keys())
+        row = summary(name, values, bicubic[section], protocol)
+        known["summary"] = sorted([*known["summary"], row], key=lambda r: order.index(r["model"]))
+        known["scored"][name] = mark
+        kept = ["psnr"] if protocol.channel == "rgb" else []
+        kept += ["lpips"] if kept and name.endswith(COMPARED) else []
+        kept = ["psnr", "ssim", "lpips"] if len(places) <= ALL_VALUES else kept
+        if kept:
+            known["images"] = known["images"] or images(test, places, protocol)
+        for key in kept:
+            for image, value in zip(known["images"], values.get(key, []), strict=False):
+                image[f"{key} {name}"] = round(float(value), 3 if key == "psnr" else 5)
+
+
+def protocols(set5: PhotoSet) -> dict[str, float]:
+    """Bicubic on Set5 by each protocol of chapter 6."""
+    photos = [evaluation.truth_of(photo, Protocol()) for photo in set5]
+    return {variant: pitfalls.bicubic_psnr(photos, variant) for variant in pitfalls.VARIANTS}
+
+
+def run(
+    content: dict, todo: list[Test], field: dict[str, Entrant], only: list[str], save: Callable
+) -> None:
+    """Score who is missing, one model after the other, and save after each."""
+    lacking = [[m for m in missing(content, test, field) if m in only] for test in todo]
+    bicubic = field["bicubic"].build()
+    reference = [
+        score(bicubic, test) if names else {} for test, names in zip(todo, lacking, strict=True)
+    ]
+    for name, entrant in field.items():
+        places = [i for i, names in enumerate(lacking) if name in names]
+        if not places:
+            continue
+        model, start = entrant.build(), time.monotonic()
+        for i in places:
+            mine = reference[i] if name == "bicubic" else score(model, todo[i])
+            add(content, todo[i], name, entrant.mark, mine, reference[i], list(field))
+        print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
+        save(content)
+
+
+def tables(content: dict[str, Any]) -> str:
+    """All summaries as text."""
+    lines = []
+    for section, known in content.items():
+        if isinstance(known, dict) and "summary" in known:
+            lines.append(f"{section}: {Protocol(**known['protocol'])}")
+            for row in known["summary"]:
+                low, high = row["psnr_interval"]
+                line = f"  {row['model']:<30} {row['psnr']:6.2f} [{low:5.2f}, {high:5.2f}] dB"
+                line += f"  {row['gain']:+6.2f}  SSIM {row['ssim']:.4f}"
+                lines.append(line + (f"  LPIPS {row['lpips']:.4f}" if "lpips" in row else ""))
+    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,36 +258,39 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", required=True, help="source or folder with a test split")
     parser.add_argument("--benchmarks", type=Path, help="folder that holds Set5/ and Set14/")
+    parser.add_argument("--folder", type=Path, action="append", default=[], help="repeatable")
+    parser.add_argument("--models", nargs="+", help="only these; bicubic always")
+    parser.add_argument("--first", type=int, help="at most so many photos of each set, to try out")
+    parser.add_argument("--output", type=Path, default=results.FOLDER, help="folder to write to")
+    parser.add_argument("--fresh", action="store_true", help="score everything anew")
     options = parser.parse_args(arguments)
-    # The bar that a network has to pass: the best linear filter (chapter 2).
-    linear = models.fit_linear(models.linear(), *data.pairs(data.photos("embedded", "train"))[:2])
-    zoo = {"lanczos": weights.load("lanczos"), "linear": linear}
-    zoo |= {name: weights.load(name) for name in weights.available()}
-    photos = data.photos(options.photos, "test", smallest=128)
-    scores = evaluation.evaluate(zoo, photos, evaluation.Protocol(size=128), with_lpips=True)
-    print(scores.table())
-    content = {"photos": scores.as_json(), "lpips": lpips.origin()}
-    for image, value in zip(content["photos"]["images"], detail(photos), strict=True):
-        image["detail"] = round(value, 3)
-    for name in ("Set5", "Set14") if options.benchmarks else ():
-        test_set = sources.folder(options.benchmarks / name, "all", name)
-        for protocol in ("y", "rgb"):
-            scores = evaluation.evaluate(zoo, test_set, evaluation.PROTOCOLS[protocol])
-            print(scores.table())
-            content[f"{name} {protocol}"] = scores.as_json()
-    if options.benchmarks:
-        truths = [
-            evaluation.truth_of(x, evaluation.Protocol())
-            for x in sources.folder(options.benchmarks / "Set5")
-        ]
-        content["protocols"] = {v: pitfalls.bicubic_psnr(truths, v) for v in pitfalls.VARIANTS}
-    results.write(
-        "benchmark",
-        content,
-        command="python -m experiments.benchmark",
-        data=Path(options.photos).name,
-        fingerprint=photos.fingerprint(),
-    )
+
+    if options.first and options.output == results.FOLDER:
+        parser.error("--first is for trying out: give an --output of its own")
+    photos = data.photos(options.photos, "test", smallest=128).take(options.first)
+    sets = [options.benchmarks / name for name in ("Set5", "Set14")] if options.benchmarks else []
+    folders = {
+        path.name: sources.folder(path, "all", path.name).take(options.first)
+        for path in (*sets, *options.folder)
+    }
+    if len(folders) < len(sets) + len(options.folder):
+        parser.error("two folders have the same name")
+    field = entrants()
+    only = ["bicubic", *(options.models or field)]
+    known = options.output / "benchmark.json"
+    content = {} if options.fresh or not known.exists() else json.loads(known.read_text())
+    content.pop("made_by", None)
+    content["lpips"] = lpips.origin()
+    if "Set5" in folders:
+        content["protocols"] = protocols(folders["Set5"])
+
+    def save(content: dict[str, Any]) -> None:
+        made = {"data": Path(options.photos).name, "fingerprint": photos.fingerprint()}
+        command = "python -m experiments.benchmark"
+        results.write("benchmark", content, folder=options.output, command=command, **made)
+
+    run(content, tests(photos, folders), field, only, save)
+    print(tables(content))
     return 0
 
 

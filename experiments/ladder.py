@@ -49,6 +49,7 @@ TINY = Recipe(
     epochs=5,
     seed=5,
 )
+TINY_OPTIONS = {"blocks": 4, "filters": 16, "luma": True}
 
 
 @dataclass(frozen=True)
@@ -81,19 +82,30 @@ class Rung(Job):
 
 
 JOBS = {
+    "residual-grown": Rung("residual", STRONG, options={"blocks": 8}, grows_from="residual-mse"),
     "residual-large": Rung(
         "residual",
-        STRONG,
+        replace(
+            STRONG,
+            loss="psnr",
+            learning_rate=2e-4,
+            steps_per_epoch=200,
+            epochs=4,
+            jit_compile=True,
+            seed=6,
+        ),
         "the strongest: residual-mse grown deeper, trained at native resolution",
         options={"blocks": 8},
-        grows_from="residual-mse",
+        starts_from="residual-grown",
     ),
+    "espcn-luma": Rung("residual", TINY, options=TINY_OPTIONS, mix=CLASSIC),
     "espcn": Rung(
         "residual",
-        TINY,
+        replace(TINY, loss="psnr", learning_rate=5e-4, steps_per_epoch=2000, epochs=1, seed=8),
         "tiny and fast: a luma network of 22 thousand weights, trained on 290 images",
-        options={"blocks": 4, "filters": 16, "luma": True},
+        options=TINY_OPTIONS,
         mix=CLASSIC,
+        starts_from="espcn-luma",
     ),
 }
 
@@ -129,6 +141,8 @@ def main(arguments: list[str] | None = None) -> int:
         model, history = run_job(name, job, *mix, options.runs)
         about = {"source": mix[0].source, "photos": len(set(mix[0].paths)), "held_out": VALIDATION}
         about["fingerprint"] = mix[0].fingerprint()
+        if not job.summary:
+            continue
         publish(
             name,
             job,
@@ -137,6 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
             *mix,
             options.photos,
             options.runs,
+            jobs=JOBS,
             data=about,
             licence=LICENCE,
         )

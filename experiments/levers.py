@@ -18,17 +18,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from experiments.ladder import CLASSIC, EVERYTHING, TINY, Mix, Rung, open_mix
+from experiments.ladder import CLASSIC, EVERYTHING, TINY, TINY_OPTIONS, Mix, Rung, open_mix
 from experiments.train_zoo import ROOT, run_job
-from srlib import evaluation, metrics, results, sources, training
+from srlib import data, evaluation, metrics, models, results, sources, training, weights
+from srlib.backend import keras
 from srlib.ensemble import self_ensemble
 from srlib.files import write_whole
-from srlib.inference import predict
+from srlib.inference import predict, upscale
+from srlib.resize import to_float, to_uint8
+from srlib.sources import PhotoSet
 from srlib.training import Recipe
 
+#: Validation photos that are measured, and those that Keras looks at.
+MEASURED, FEW = 16, 4
 TEXTURES = Mix(False, EVERYTHING.textures)
 PHOTOS = Mix(True, ())
+T91 = Mix(False, ("t91",))
 BASE = Rung(
     "residual",
     Recipe(
@@ -37,7 +44,7 @@ BASE = Rung(
         crop=32,
         learning_rate=2e-4,
         size=None,
-        steps_per_epoch=60,
+        steps_per_epoch=40,
         epochs=1,
         seed=7,
     ),
@@ -47,9 +54,9 @@ BASE = Rung(
 )
 TINY_BASE = Rung(
     "residual",
-    replace(TINY, loss="mse", steps_per_epoch=800, epochs=1, learning_rate=2e-3),
+    replace(TINY, loss="mse", steps_per_epoch=400, epochs=1, learning_rate=2e-3),
     mix=CLASSIC,
-    options={"blocks": 4, "filters": 16, "luma": True},
+    options=TINY_OPTIONS,
 )
 
 
@@ -62,12 +69,14 @@ class Arm:
         setting: to what; against which.
         job: how it is trained.
         base: the arm it is compared with; empty for a base itself.
+        taught: mix each truth with what `residual-mse` makes of its input.
     """
 
     lever: str
     setting: str
     job: Rung
     base: str = "base"
+    taught: bool = False
 
 
 def _tuned(mix: Mix = BASE.mix, options: dict | None = None, **recipe: Any) -> Rung:
@@ -76,65 +85,87 @@ def _tuned(mix: Mix = BASE.mix, options: dict | None = None, **recipe: Any) -> R
     )
 
 
-def _tiny(options: dict | None = None, **recipe: Any) -> Rung:
+def _tiny(options: dict | None = None, mix: Mix = CLASSIC, **recipe: Any) -> Rung:
     return replace(
-        TINY_BASE, options=options or TINY_BASE.options, recipe=replace(TINY_BASE.recipe, **recipe)
+        TINY_BASE,
+        options=options or TINY_BASE.options,
+        mix=mix,
+        recipe=replace(TINY_BASE.recipe, **recipe),
     )
 
 
+def _arm(lever: str, setting: str, **changes: Any) -> Arm:
+    return Arm(lever, setting, _tiny(**changes), "tiny-base")
+
+
 ARMS = {
-    "base": Arm("none", "textures and photos at their own size, MSE, 60 steps", BASE, ""),
+    "base": Arm("none", "textures and photos at their own size, MSE, 40 steps", BASE, ""),
     "photos-128": Arm("data", "photos reduced to 128 px alone", _tuned(PHOTOS, size=128)),
-    "photos-256": Arm("data", "photos at their own 256 px alone", _tuned(PHOTOS)),
     "textures": Arm("data", "textures alone", _tuned(TEXTURES)),
-    "sizes": Arm("data", "own size, and one in three at 128 px", _tuned(size=(None, None, 128))),
     "luma": Arm("loss", "MSE of RGB and of luma, half each", _tuned(loss="mse+luma")),
-    "l1": Arm("loss", "L1", _tuned(loss="l1")),
-    "charbonnier": Arm("loss", "Charbonnier", _tuned(loss="charbonnier")),
-    "candidates": Arm("patch selection", "most detailed of 4 crops", _tuned(candidates=4)),
-    "ema": Arm("EMA of weights", "0.98 a step", _tuned(ema=0.98)),
-    "constant": Arm("schedule", "constant instead of cosine", _tuned(schedule="constant")),
-    "constant-ema": Arm(
-        "schedule", "constant with EMA 0.98", _tuned(schedule="constant", ema=0.98)
-    ),
-    "batch-4": Arm(
-        "batch size", "4, four times the steps", _tuned(batch_size=4, steps_per_epoch=240)
-    ),
-    "crop-64": Arm(
-        "crop size", "64 px, a quarter of the steps", _tuned(crop=64, steps_per_epoch=15)
-    ),
-    "rate": Arm("learning rate", "4e-4", _tuned(learning_rate=4e-4)),
+    "psnr": Arm("loss", "PSNR of each crop", _tuned(loss="psnr")),
     "deeper": Arm(
         "depth",
-        "grown to 10 blocks, 3/5 of the steps",
-        _tuned(options={"blocks": 10}, steps_per_epoch=37),
+        "grown to 10 blocks, 5/8 of the steps",
+        _tuned(options={"blocks": 10}, steps_per_epoch=25),
     ),
-    "tiny-base": Arm("none", "tiny: 4 blocks of 16 channels, MSE", TINY_BASE, ""),
-    "tiny-wide": Arm(
-        "width against depth",
-        "2 blocks of 22 channels",
-        _tiny({"blocks": 2, "filters": 22, "luma": True}),
-        "tiny-base",
+    "tiny-base": Arm("none", "tiny: 4 blocks of 16 channels, MSE, 400 steps", TINY_BASE, ""),
+    "tiny-wide": _arm(
+        "width against depth", "2 blocks of 22", options={"blocks": 2, "filters": 22, "luma": True}
     ),
-    "tiny-l1": Arm("loss from the start", "L1", _tiny(loss="l1"), "tiny-base"),
-    "tiny-rgb": Arm(
-        "luma network",
-        "the same network on RGB",
-        _tiny({"blocks": 4, "filters": 16}),
-        "tiny-base",
+    "tiny-rgb": _arm("luma network", "the same on RGB", options={"blocks": 4, "filters": 16}),
+    "tiny-psnr": _arm("loss", "PSNR of each crop", loss="psnr"),
+    "tiny-l1": _arm("loss", "L1", loss="l1"),
+    "tiny-charbonnier": _arm("loss", "Charbonnier", loss="charbonnier"),
+    "tiny-candidates": _arm("patch selection", "most detailed of 4 crops", candidates=4),
+    "tiny-ema": _arm("EMA of weights", "0.98 a step", ema=0.98),
+    "tiny-constant": _arm("schedule", "constant, not cosine", schedule="constant"),
+    "tiny-batch": _arm("batch size", "4, four times the steps", batch_size=4, steps_per_epoch=1600),
+    "tiny-crop": _arm("crop size", "48 px, a quarter of the steps", crop=48, steps_per_epoch=100),
+    "tiny-photos": _arm("data", "photos, their own 256 px", mix=PHOTOS),
+    "tiny-photos-128": _arm("data", "photos, reduced to 128 px", mix=PHOTOS, size=128),
+    "tiny-t91": _arm("data", "t91 alone, 91 images", mix=T91),
+    "tiny-taught": Arm(
+        "distillation",
+        "on t91, half the truth and half residual-mse",
+        _tiny(mix=T91),
+        "tiny-t91",
+        taught=True,
     ),
 }
 
+#: Levers of the finished network, by their key in an arm's file.
+AFTERWARDS = {"ensemble": "self-ensemble", "bfloat16": "evaluated in bfloat16"}
 
-def measure(model, validation, benchmarks: Path) -> dict[str, Any]:
-    """Per-photo PSNR on the validation pairs (Y), and means on Set5 and Set14."""
+
+def measure(model: keras.Model, validation: data.Pairs, benchmarks: Path) -> dict[str, Any]:
+    """Per-photo PSNR on the validation pairs (Y), and the mean on Set5."""
     predicted = predict(model, validation.low, 8)
-    row = {"per_photo": metrics.psnr(validation.high, predicted, channel="y", shave=2).tolist()}
-    for name in ("Set5", "Set14"):
-        photos = sources.folder(benchmarks / name, "all", name)
-        scores = evaluation.evaluate({"model": model}, photos, evaluation.PROTOCOLS["y"])
-        row[f"{name.lower()}_y"] = float(scores.psnr["model"].mean())
-    return row
+    per_photo = metrics.psnr(validation.high, predicted, channel="y", shave=2)
+    photos = sources.folder(benchmarks / "Set5", "all", "Set5")
+    scores = evaluation.evaluate({"model": model}, photos, evaluation.PROTOCOLS["y"])
+    return {"per_photo": per_photo.tolist(), "set5_y": float(scores.psnr["model"].mean())}
+
+
+def taught(photos: PhotoSet, folder: Path) -> PhotoSet:
+    """The photos, each the mean of itself and of what the teacher makes of its half.
+
+    G. Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), for pictures.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    teacher = weights.load("residual-mse")
+    for path, photo in zip(photos.paths, photos, strict=True):
+        low, high = data.pair(photo, None)
+        mixed = (to_float(high) + to_float(upscale(low, teacher))) / 2
+        Image.fromarray(to_uint8(mixed)).save(folder / f"{path.stem}.png")
+    return sources.folder(folder, "all", f"{photos.source}, taught")
+
+
+def in_half_precision(model: keras.Model) -> keras.Model:
+    """The same residual network with the same weights, computing in bfloat16."""
+    twin = models.residual(BASE.options["blocks"], dtype="mixed_bfloat16")
+    twin.set_weights(model.get_weights())
+    return twin
 
 
 def run_arm(name: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -143,14 +174,20 @@ def run_arm(name: str, options: argparse.Namespace) -> dict[str, Any]:
     if done.exists():
         return json.loads(done.read_text())
     job = ARMS[name].job
-    mix = open_mix(options.photos, options.textures, job.mix, 2 * job.recipe.crop)
-    model, history = run_job(f"levers/{name}", job, *mix, options.runs)
+    photos, validation = open_mix(options.photos, options.textures, job.mix, 2 * job.recipe.crop)
+    if ARMS[name].taught:
+        photos = taught(photos, options.runs / "levers" / f"{name}-photos")
+    validation = data.Pairs(*(part[:MEASURED] for part in validation))
+    few = data.Pairs(*(part[:FEW] for part in validation))  # one epoch: nothing to choose
+    model, history = run_job(f"levers/{name}", job, photos, few, options.runs)
     row = {"parameters": model.count_params(), "seconds": history[-1]["seconds"]}
-    row |= measure(model, mix[1], options.benchmarks)
+    row |= measure(model, validation, options.benchmarks)
     if not ARMS[name].base:
-        row["ensemble"] = measure(self_ensemble(model), mix[1], options.benchmarks)
+        row["ensemble"] = measure(self_ensemble(model), validation, options.benchmarks)
+    if name == "base":
+        row["bfloat16"] = measure(in_half_precision(model), validation, options.benchmarks)
     write_whole(done, json.dumps(row))
-    print(f"{name}: Set5 {row['set5_y']:.3f}, Set14 {row['set14_y']:.3f}", flush=True)
+    print(f"{name}: Set5 {row['set5_y']:.3f}", flush=True)
     return row
 
 
@@ -158,10 +195,9 @@ def against(row: dict[str, Any], base: dict[str, Any], arm: Arm) -> dict[str, An
     """One row of the table: the arm, and its paired differences from its base."""
     difference = np.array(row["per_photo"]) - np.array(base["per_photo"])
     table = {"lever": arm.lever, "setting": arm.setting, "base": arm.base}
-    table |= {key: row[key] for key in ("set5_y", "set14_y")}
+    table["set5_y"] = row["set5_y"]
     table["validation"] = float(np.mean(row["per_photo"]))
     table["delta_set5"] = row["set5_y"] - base["set5_y"]
-    table["delta_set14"] = row["set14_y"] - base["set14_y"]
     table["delta_validation"] = float(difference.mean())
     table["interval_validation"] = evaluation.bootstrap_interval(difference)
     return table | {key: row[key] for key in ("seconds", "parameters") if key in row}
@@ -173,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("arms", nargs="*", metavar="ARM", help=f"default: all of {list(ARMS)}")
     parser.add_argument("--photos", required=True, help="folder of photos")
     parser.add_argument("--textures", type=Path, required=True, help="holds t91/ and so on")
-    parser.add_argument("--benchmarks", type=Path, required=True, help="holds Set5/ and Set14/")
+    parser.add_argument("--benchmarks", type=Path, required=True, help="holds Set5/")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="where state is kept")
     options = parser.parse_args(arguments)
     (options.runs / "levers").mkdir(parents=True, exist_ok=True)
@@ -182,12 +218,13 @@ def main(arguments: list[str] | None = None) -> int:
     if not bases <= done.keys():
         return 0  # nothing to compare with yet
     rows = [against(row, done[ARMS[n].base], ARMS[n]) for n, row in done.items() if ARMS[n].base]
-    for name in sorted(bases & done.keys()):
-        arm = Arm("self-ensemble", f"on {name}", ARMS[name].job, name)
-        rows.append(against(done[name]["ensemble"], done[name], arm))
+    for name, row in done.items():
+        for key, lever in AFTERWARDS.items():
+            if key in row:
+                rows.append(against(row[key], row, Arm(lever, f"on {name}", ARMS[name].job, name)))
     content = {
         "bases": {n: {"setting": ARMS[n].setting} | {
-            k: v for k, v in done[n].items() if k not in ("ensemble", "per_photo")
+            k: v for k, v in done[n].items() if k not in ("per_photo", *AFTERWARDS)
         } | {"recipe": asdict(ARMS[n].job.recipe)} for n in sorted(bases)},
         "precision": training.fast_precision(),
         "rows": rows,

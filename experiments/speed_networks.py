@@ -54,8 +54,8 @@ class Settings:
     blocks: tuple[int, ...] = (2, 4, 6, 8, 10)
     filters: tuple[int, ...] = (16, 32, 48, 64, 80, 96)
     sweep_side: int = 128
-    rounds: int = 5
-    patience: float = 2.0
+    rounds: int = 3
+    patience: float = 1.0
 
     def fastest(
         self, contenders: dict[str, Callable[[], object]], once: bool = False

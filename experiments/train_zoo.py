@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -149,11 +150,13 @@ def publish(
     validation: data.Pairs,
     source: str,
     runs: Path,
+    jobs: Mapping[str, Job] = JOBS,
     **more: Any,
 ) -> None:
     """Write weights and card, with scores of the weights as they will be loaded.
 
-    ``more`` goes on the card, in the place of what it would say otherwise.
+    Earlier phases are found in ``jobs``. ``more`` goes on the card, in the place of
+    what it would say otherwise.
     """
     target = weights.ZOO / f"{name}{weights.SUFFIX}"
     if target.exists() and weights.card(target)["history"] == history:
@@ -175,11 +178,9 @@ def publish(
         "validation_bicubic": bicubic_psnr(validation),
     }
     if job.starts_from:
-        about["before"] = _before(job.starts_from, runs)
+        about["before"] = _before(job.starts_from, runs, jobs)
     if job.grows_from:
-        parent = weights.card(job.grows_from)
-        kept = ("recipe", "seconds", "history", "before")
-        about["before"] = {"job": job.grows_from} | {k: parent[k] for k in kept if k in parent}
+        about["before"] = _parent(job.grows_from)
     if job.recipe.perceptual_weight:
         about["vgg"] = vgg.load_weights(upto=job.recipe.perceptual_layer).origin
     about |= more
@@ -191,16 +192,24 @@ def publish(
     weights.save(model, target, job.architecture, job.options, **about, test=test)
 
 
-def _before(name: str, runs: Path) -> dict:
+def _parent(name: str) -> dict:
+    """The phases that a shipped model went through, as an earlier phase of what grows from it."""
+    kept = ("recipe", "seconds", "history", "before")
+    return {"job": name} | {key: value for key, value in weights.card(name).items() if key in kept}
+
+
+def _before(name: str, runs: Path, jobs: Mapping[str, Job]) -> dict:
     """An earlier phase of a training, with the one before it."""
-    job, state = JOBS[name], training.Checkpoint(runs / name).state
+    job, state = jobs[name], training.Checkpoint(runs / name).state
     found = {
         "job": name,
         "recipe": asdict(job.recipe),
         "seconds": round(state["seconds"]),
         "history": state["history"],
     }
-    return found | ({"before": _before(job.starts_from, runs)} if job.starts_from else {})
+    if job.starts_from:
+        return found | {"before": _before(job.starts_from, runs, jobs)}
+    return found | ({"before": _parent(job.grows_from)} if job.grows_from else {})
 
 
 def main(arguments: list[str] | None = None) -> int:

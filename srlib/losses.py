@@ -8,6 +8,7 @@ the units of the classic system, which counts grey levels: pixel losses of
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 
@@ -113,7 +114,8 @@ class PixelAndPerceptualLoss(keras.losses.Loss):
     to minimise.
 
     Args:
-        pixel: a key of :data:`PIXEL_LOSSES`.
+        pixel: a key of :data:`PIXEL_LOSSES`; or ``"psnr"``, the negative PSNR of
+            each image in dB (RGB and luma pooled), which is the mean that is reported.
         pixel_weight: factor of the pixel loss.
         perceptual_weight: factor of the perceptual loss.
         perceptual: a :class:`PerceptualLoss`; by default with its defaults, and
@@ -132,8 +134,9 @@ class PixelAndPerceptualLoss(keras.losses.Loss):
         name: str = "pixel_and_perceptual_loss",
     ):
         super().__init__(name=name, reduction=reduction, dtype="float32")
-        if pixel not in PIXEL_LOSSES:
-            raise ValueError(f"unknown loss {pixel!r}: choose one of {list(PIXEL_LOSSES)}")
+        if pixel not in (*PIXEL_LOSSES, "psnr"):
+            known = [*PIXEL_LOSSES, "psnr"]
+            raise ValueError(f"unknown loss {pixel!r}: choose one of {known}")
         self.pixel = pixel
         self.pixel_weight = pixel_weight
         self.perceptual_weight = perceptual_weight
@@ -143,7 +146,11 @@ class PixelAndPerceptualLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         error = (y_pred - y_true) * GREY_LEVELS
-        pixel = tf.reduce_mean(PIXEL_LOSSES[self.pixel](error), axis=(1, 2, 3))
+        function = PIXEL_LOSSES.get(self.pixel, _rgb_and_luma)
+        pixel = tf.reduce_mean(function(error), axis=(1, 2, 3))
+        if self.pixel == "psnr":
+            # A hundredth of a squared grey level bounds the gradient of a perfect image.
+            pixel = 10 * tf.math.log((pixel + 0.01) / GREY_LEVELS**2) / math.log(10)
         if not self.perceptual_weight:
             return self.pixel_weight * pixel
         perceptual = self.perceptual.call(y_true, y_pred)

@@ -205,7 +205,7 @@ def bars(
             f"{value:.2f}", (end, row), (5 * side, 0), textcoords="offset points", va="center",
             ha="left" if side > 0 else "right", fontsize=9,
         )  # fmt: skip
-    axis.margins(x=0.12)
+    axis.margins(x=0.18)  # room for the numbers beside long names too
     axis.set_xlabel(xlabel)
     axis.grid(False, axis="y")
     return fig

@@ -48,6 +48,8 @@ class Recipe:
         candidates: of so many random crops the most detailed is taken.
         ema: share of the old in a running average of the weights, which is
             then what is validated and kept; 0 for none.
+        jit_compile: with XLA; None for on GPUs alone. On a CPU it pays for plain
+            convolutions and costs time for the hourglass (chapter 9).
         seed: of weights, order, crops and flips.
         precision: ``"auto"``, or a Keras dtype policy.
     """
@@ -68,6 +70,7 @@ class Recipe:
     size: int | tuple[int | None, ...] | None = 128
     candidates: int = 1
     ema: float = 0.0
+    jit_compile: bool | None = None
     seed: int = 0
     precision: str = "auto"
 
@@ -131,13 +134,14 @@ def compile_model(model: keras.Model, recipe: Recipe) -> keras.Model:
     elif recipe.schedule != "constant":
         raise ValueError(f"unknown schedule {recipe.schedule!r}: 'cosine' or 'constant'")
     average = {"use_ema": True, "ema_momentum": recipe.ema} if recipe.ema else {}
+    xla = recipe.jit_compile
     model.compile(
         optimizer=keras.optimizers.Adam(
             rate, epsilon=recipe.epsilon, clipvalue=recipe.clip_value, **average
         ),
         loss=_loss(recipe),
         metrics=[PSNR()],
-        jit_compile=bool(tf.config.list_physical_devices("GPU")),  # XLA costs time on CPUs
+        jit_compile=bool(tf.config.list_physical_devices("GPU")) if xla is None else xla,
     )
     return model
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import srlib
-from srlib import evaluation, models
+from experiments import benchmark
+from srlib import evaluation, models, results, standings
+from srlib.ensemble import self_ensemble
 from srlib.evaluation import Protocol
 
 
@@ -59,3 +61,50 @@ def test_cards_agree_with_the_recorded_benchmark(name):
     recorded = {row["model"]: row for row in srlib.results.read("benchmark")["photos"]["summary"]}
     (on_card,) = [row for row in srlib.card(name)["test"]["summary"] if row["model"] == name]
     assert on_card["psnr"] == pytest.approx(recorded[name]["psnr"], abs=0.02)
+
+
+# --- the ladder (chapter 8)
+
+
+def test_the_recorded_benchmark_is_that_of_these_weights_and_stays_small():
+    field, recorded = benchmark.entrants(), results.read("benchmark")
+    for section in ("photos", "photos y", "Set5 y", "Set5 rgb", "Set14 y", "Set14 rgb"):
+        scored = {name: entrant.mark for name, entrant in field.items()}
+        assert recorded[section]["scored"] == scored, "run experiments.benchmark"
+    assert (results.FOLDER / "benchmark.json").stat().st_size < 700_000
+
+
+def test_the_strongest_network_keeps_to_the_rules_and_reaches_its_rung():
+    row = next(row for row in standings.standings() if row.model == "residual-large")
+    assert row.parameters <= 1_500_000
+    assert srlib.card("residual-large")["bytes"] < 4e6
+    assert row.set5[0] >= 37.3
+    assert standings.training_seconds(srlib.card("residual-large")) <= 6 * 3600
+    assert "licence" in srlib.card("residual-large")
+
+
+def test_the_tiny_network_is_tiny():
+    row = next(row for row in standings.standings() if row.model == "espcn")
+    assert row.parameters <= 25_000
+    linear = next(row for row in standings.standings() if row.model == "linear")
+    assert row.set5[0] > linear.set5[0] + 1
+
+
+@pytest.mark.parametrize("name", benchmark.ENSEMBLES)
+def test_eight_answers_are_better_than_one(name):
+    rows = {row.model: row for row in standings.standings() if row.ours}
+    once, often = rows[name], rows[name + standings.ENSEMBLE]
+    assert once.set5[0] < often.set5[0] < once.set5[0] + 0.5
+    assert once.set14[0] < often.set14[0]
+    pairs = srlib.data.pairs(srlib.photos("embedded", "test").take(4))
+    network = srlib.load(name)
+    psnr = [srlib.psnr(pairs.high, srlib.predict(model, pairs.low)) for model in
+            (network, self_ensemble(network))]  # fmt: skip
+    assert psnr[0].mean() < psnr[1].mean()
+
+
+def test_the_strongest_network_beats_the_smaller_one_it_grew_from():
+    """On photos in their own size; on reduced ones, which both were trained on, hardly."""
+    rows = {row.model: row for row in standings.standings() if row.ours}
+    assert rows["residual-large"].set5 > rows["residual-mse"].set5
+    assert rows["residual-large"].set14 > rows["residual-mse"].set14

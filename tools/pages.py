@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from srlib.standings import Standing
 
 ROOT = Path(__file__).parents[1]
 GENERATED = ROOT / "book" / "_generated"
 RECORDED = ROOT / "srlib" / "recorded"
 ZOO = ROOT / "srlib" / "zoo"
 BEFORE_AFTER = ROOT / "book" / "_static" / "before-after.png"
-
-#: Published x2 results: model, parameters, Set5, Set14 (Y, 2 px shaved). See
-#: the bibliography; the rows are compared with ours in chapter 6.
-PUBLISHED = (
-    ("SRCNN {cite}`dong2014srcnn`", "57 K", 36.66, 32.45),
-    ("FSRCNN {cite}`dong2016fsrcnn`", "12 K", 37.00, 32.63),
-    ("VDSR {cite}`kim2016vdsr`", "665 K", 37.53, 33.03),
-    ("EDSR {cite}`lim2017edsr`", "40.7 M", 38.11, 33.92),
-)
 
 
 def _read(path: Path) -> dict:
@@ -34,33 +29,36 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def _parameters() -> dict[str, str]:
-    from srlib import models
+def _count(parameters: int) -> str:
+    """A number of parameters as tables show it: published ones are rounded already."""
+    if parameters % 1000 or not parameters:
+        return f"{parameters:,}"
+    return f"{parameters / 1e6:.3g} M" if parameters >= 1e6 else f"{parameters // 1000} K"
 
-    cards = [_read(path) for path in sorted(ZOO.glob("*.json"))]
-    counts = {card["name"]: f"{card['parameters']:,}" for card in cards}
-    return counts | {"linear": f"{models.linear().count_params():,}"}
+
+def _standings() -> dict[str, Standing]:
+    from srlib.standings import standings
+
+    return {row.model: row for row in standings() if row.ours}
 
 
 def results_table() -> str:
     """The intro's table: every model on the test photos and on Set5 and Set14."""
-    benchmark, parameters = _read(RECORDED / "benchmark.json"), _parameters()
-    set5 = {row["model"]: row for row in benchmark["Set5 y"]["summary"]}
-    set14 = {row["model"]: row for row in benchmark["Set14 y"]["summary"]}
+    benchmark, known = _read(RECORDED / "benchmark.json"), _standings()
     rows = []
     for row in benchmark["photos"]["summary"]:
-        name = row["model"]
+        mine = known[row["model"]]
         low, high = row["gain_interval"]
         gain = f"{row['gain']:+.2f} ({low:+.2f} to {high:+.2f})" if row["gain"] else "0"
         rows.append(
             [
-                name,
-                parameters.get(name, "0"),
+                row["model"],
+                _count(mine.parameters),
                 f"{row['psnr']:.2f}",
                 gain,
                 f"{row['won']:.0%}" if row["gain"] else "",
-                f"{set5[name]['psnr']:.2f}",
-                f"{set14[name]['psnr']:.2f}",
+                f"{mine.set5[0]:.2f}",
+                f"{mine.set14[0]:.2f}",
                 f"{row['lpips']:.3f}",
             ]
         )
@@ -70,19 +68,26 @@ def results_table() -> str:
 
 
 def published_table() -> str:
-    """Our Set5 and Set14 values beside published ones."""
-    benchmark, parameters = _read(RECORDED / "benchmark.json"), _parameters()
-    set14 = {row["model"]: row["psnr"] for row in benchmark["Set14 y"]["summary"]}
-    rows = [
-        [f"**{r['model']}** (here)", parameters.get(r["model"], "0"), r["psnr"], set14[r["model"]]]
-        for r in benchmark["Set5 y"]["summary"]
-    ]
-    rows += [["bicubic {cite}`dong2014srcnn`", "0", 33.66, 30.24], *map(list, PUBLISHED)]
-    rows.sort(key=lambda row: row[2])
-    return _table(
-        ["model", "parameters", "Set5", "Set14"],
-        [[name, count, f"{five:.2f}", f"{fourteen:.2f}"] for name, count, five, fourteen in rows],
-    )
+    """The ladder: our Set5 and Set14 values beside published ones, and what each was trained on."""
+    from srlib.standings import standings
+
+    sources: dict[str, str] = {}  # where the numbers were found -> its letter
+    rows = []
+    for row in standings():
+        name, source = f"**{row.model}**", "here"
+        if not row.ours:
+            name = f"{row.model} {{cite}}`{row.cite}`"
+            source = sources.setdefault(row.found_in, "abcdefgh"[len(sources)])
+        trained_on = row.trained_on or "not stated by our source"
+        count = _count(row.parameters) + (f" ({row.note})" if row.note else "")
+        scores = [
+            f"{psnr:.2f} / {ssim:.4f}" if ssim else f"{psnr:.2f}" for psnr, ssim in
+            (row.set5, row.set14)
+        ]  # fmt: skip
+        rows.append([name, count, trained_on, *scores, source])
+    table = _table(["model", "parameters", "trained on", "Set5", "Set14", "source"], rows)
+    found = "; ".join(f"{letter}: {name}" for name, letter in sources.items())
+    return f"{table}\nSources: {found}; here: measured for this book.\n"
 
 
 def cards() -> str:
@@ -92,17 +97,20 @@ def cards() -> str:
 
 def _recipe(recipe: dict) -> str:
     shown = {"loss", "epochs", "steps_per_epoch", "batch_size", "crop", "learning_rate", "schedule"}
+    shown |= {key for key in ("candidates", "ema") if recipe.get(key, 1) not in (0, 1, None)}
+    shown |= {"size"} if recipe.get("size", 128) != 128 else set()
     if recipe.get("perceptual_weight"):
         shown |= {"perceptual_weight", "perceptual_layer", "clip_value"}
     return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in recipe.items() if k in shown)
 
 
 def _card(card: dict) -> str:
+    from srlib.standings import training_seconds
+
     data, machine = card["data"], card["machine"]
     phases = [card]
     while "before" in phases[0]:
         phases.insert(0, phases[0]["before"])
-    seconds = sum(phase["seconds"] for phase in phases)
     rows = [
         ["what", card["summary"]],
         ["architecture", f"`{card['architecture']}` {card['options'] or ''}"],
@@ -120,7 +128,7 @@ def _card(card: dict) -> str:
         rows.append(["features", f"VGG16, {card['vgg']}"])
     rows += [
         ["precision", card["precision"]],
-        ["training time", f"{seconds / 60:.0f} minutes on {machine['device']}"],
+        ["training time", f"{training_seconds(card) / 60:.0f} minutes on {machine['device']}"],
         ["versions", f"TensorFlow {machine['tensorflow']}, Keras {machine['keras']}"],
         ["protocol", card["test"]["protocol"]],
     ]
@@ -134,6 +142,14 @@ def _card(card: dict) -> str:
                 + (f"; LPIPS {row['lpips']:.4f}" if "lpips" in row else "")
             )
             rows.append([f"{card['test']['photos']} test photos", score])
+    if "licence" in card:
+        rows.insert(4, ["licence of the data", card["licence"]])
+    if found := _standings().get(card["name"]):
+        score = (
+            f"{found.set5[0]:.2f} dB, SSIM {found.set5[1]:.4f}; "
+            f"{found.set14[0]:.2f} dB, SSIM {found.set14[1]:.4f}"
+        )
+        rows.append(["Set5; Set14 (Y, 2 px shaved)", score])
     rows.append(["sha256", f"`{card['sha256'][:16]}...`"])
     return f"## `{card['name']}`\n\n" + _table(["", ""], rows)
 
@@ -156,9 +172,11 @@ def status() -> str:
                 f"`{path.stem}`",
                 f"`{made['command']}`",
                 f"{made.get('data', '')} {made.get('fingerprint', '')}",
-                made["device"],
-                f"TensorFlow {made['tensorflow']}, Keras {made['keras']}",
-                made["commit"],
+                made.get("device", ""),
+                f"TensorFlow {made['tensorflow']}, Keras {made['keras']}"
+                if "keras" in made
+                else "",
+                made.get("commit", ""),
             ]
         )
     header = ["result", "command", "photos and their fingerprint", "machine", "versions", "commit"]
