@@ -170,6 +170,7 @@ def detail(image: np.ndarray) -> float:
 def missing(content: dict, test: Test, field: dict[str, Entrant]) -> list[str]:
     """Who lacks a score in this test; out of date scores go, and sections that do not fit."""
     fingerprint, lacking = test.photos.fingerprint(), set()
+    field = {name: entrant for name, entrant in field.items() if asked(name, test)}
     for section, protocol in test.protocols.items():
         head = {"protocol": asdict(protocol), "fingerprint": fingerprint, "lpips": content["lpips"]}
         known = content.get(section, {})
@@ -179,6 +180,12 @@ def missing(content: dict, test: Test, field: dict[str, Entrant]) -> list[str]:
         forget(known, {name for name, mark in known["scored"].items() if marks.get(name) != mark})
         lacking |= field.keys() - known["scored"].keys()
     return [name for name in field if name in lacking]
+
+
+def asked(name: str, test: Test) -> bool:
+    """Self-ensembles, eight times the work, are asked about photos in their own size alone."""
+    reduced = any(protocol.size for protocol in test.protocols.values())
+    return not (reduced and name.endswith(ENSEMBLE))
 
 
 def forget(section: dict[str, Any], names: set[str]) -> None:

@@ -35,7 +35,7 @@ CURES = {
 }
 
 #: On Set5 and Set14, whose photos are large, only these.
-FEW = ("bicubic", "box", "aliased bicubic", "jpeg 75", "noise 5")
+FEW = ("bicubic", "box", "jpeg 75")
 
 #: Photos to fit a linear filter to: half a million equations for 49 unknowns.
 FITTED_TO = 40

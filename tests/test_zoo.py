@@ -70,6 +70,8 @@ def test_the_recorded_benchmark_is_that_of_these_weights_and_stays_small():
     field, recorded = benchmark.entrants(), results.read("benchmark")
     for section in ("photos", "photos y", "Set5 y", "Set5 rgb", "Set14 y", "Set14 rgb"):
         scored = {name: entrant.mark for name, entrant in field.items()}
+        if section.startswith("photos"):
+            scored = {n: mark for n, mark in scored.items() if not n.endswith(standings.ENSEMBLE)}
         assert recorded[section]["scored"] == scored, "run experiments.benchmark"
     assert (results.FOLDER / "benchmark.json").stat().st_size < 700_000
 
