@@ -245,10 +245,20 @@ def test_the_field_is_the_zoo_with_its_baselines(monkeypatch):
     marks = [entrant.mark for entrant in members.values()]
     assert len(set(marks)) == len(marks)
     assert members["residual-mse"].mark == srlib.card("residual-mse")["sha256"][:16]
-    twice = members["residual-mse" + benchmark.ENSEMBLE].build()
     image = smooth_photo(12, 10, 0)[None]
-    mirrored = srlib.predict(twice, image[:, :, ::-1])[:, :, ::-1]
-    np.testing.assert_allclose(srlib.predict(twice, image), mirrored, atol=1e-5)
+    for name in benchmark.ENSEMBLES:
+        twice = members[name + benchmark.ENSEMBLE].build()
+        mirrored = srlib.predict(twice, image[:, :, ::-1])[:, :, ::-1]
+        np.testing.assert_allclose(srlib.predict(twice, image), mirrored, atol=1e-5)
+
+
+def test_self_ensembles_are_asked_about_whole_photos_alone():
+    photos = srlib.photos("embedded", "test").take(2)
+    reduced, whole = benchmark.tests(photos, {"Set5": photos})
+    for name in benchmark.ENSEMBLES:
+        assert benchmark.asked(name, reduced) and benchmark.asked(name, whole)
+        assert not benchmark.asked(name + benchmark.ENSEMBLE, reduced)
+        assert benchmark.asked(name + benchmark.ENSEMBLE, whole)
 
 
 def test_detail_of_a_ramp_and_of_a_flat_photo():

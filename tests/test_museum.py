@@ -422,7 +422,7 @@ def test_the_recorded_leak():
     assert recorded["correlation"] > 0.8 > max(recorded["others"])
     assert recorded["next best"] < 0.8
     place = recorded["registration"]
-    assert place["correlation"] > 0.99 and place["psnr of the resized photo"] > 35
+    assert place["correlation"] > 0.98 and place["psnr of the resized photo"] > 35
     study = recorded["training"]
     assert list(study["arms"]) == list(leak.ARMS)
     for runs in study["arms"].values():

@@ -100,7 +100,8 @@ def test_operations_of_bare_convolutions_by_hand(monkeypatch, training_too):
         (1, 10): pytest.approx(one * times * 100 / 2 / 1e9),
         (3, 5): pytest.approx(one * times * 75 / 2 / 1e9),
     }
-    assert seen == [(1, 10, 10, 8), (3, 5, 5, 8)]
+    # In training the call returns one number that every gradient is part of.
+    assert seen == ([(), ()] if training_too else [(1, 10, 10, 8), (3, 5, 5, 8)])
 
 
 def test_the_count_of_a_network_agrees_with_that_of_bare_convolutions():
