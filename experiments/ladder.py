@@ -139,10 +139,10 @@ def main(arguments: list[str] | None = None) -> int:
         job = JOBS[name]
         mix = open_mix(options.photos, options.textures, job.mix, 2 * job.recipe.crop)
         model, history = run_job(name, job, *mix, options.runs)
+        if not job.summary:  # a phase on the way: nothing to ship, nothing to fingerprint
+            continue
         about = {"source": mix[0].source, "photos": len(set(mix[0].paths)), "held_out": VALIDATION}
         about["fingerprint"] = mix[0].fingerprint()
-        if not job.summary:
-            continue
         publish(
             name,
             job,

@@ -6,6 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports Te
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -45,3 +46,19 @@ def write_photos(folder: Path, height: int, width: int) -> Path:
 def photo_folder(tmp_path) -> Path:
     """Twelve different PNG photos, 36 pixels high and 40 wide."""
     return write_photos(tmp_path / "photos", 36, 40)
+
+
+@pytest.fixture(scope="module")
+def no_screen():
+    """Figures are drawn into memory."""
+    before = plt.get_backend()
+    plt.switch_backend("agg")
+    yield
+    plt.switch_backend(before)
+
+
+@pytest.fixture
+def closed_figures():
+    """No figure of one test is left to the next."""
+    yield
+    plt.close("all")

@@ -12,19 +12,7 @@ from matplotlib.colors import to_hex
 from srlib import charts, plots, results
 from srlib.charts import Point
 
-
-@pytest.fixture(autouse=True, scope="module")
-def no_screen():
-    before = plt.get_backend()
-    plt.switch_backend("agg")
-    yield
-    plt.switch_backend(before)
-
-
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_screen", "closed_figures")
 
 
 def published() -> list[Point]:

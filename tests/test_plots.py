@@ -9,19 +9,7 @@ from matplotlib.figure import Figure
 
 from srlib import plots
 
-
-@pytest.fixture(autouse=True, scope="module")
-def no_screen():
-    before = plt.get_backend()
-    plt.switch_backend("agg")
-    yield
-    plt.switch_backend(before)
-
-
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_screen", "closed_figures")
 
 
 def drawn(fig) -> Figure:
