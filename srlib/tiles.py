@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -106,8 +107,9 @@ def _reach(layer: layers.Layer) -> list[tuple[Fraction, Fraction, Fraction]]:
         return [_same(layer.kernel_size), _repeated(layer.scale)]
     if isinstance(layer, FilterUpsampling):
         return [_same(layer.filters.shape[0]), _repeated(layer.scale)]
-    if isinstance(layer, layers.UpSampling2D) and layer.interpolation == "nearest":
-        return [_repeated(max(layer.size))]
+    square = isinstance(layer, layers.UpSampling2D) and len(set(layer.size)) == 1
+    if square and layer.interpolation == "nearest":
+        return [_repeated(layer.size[0])]
     if isinstance(layer, ResizeConv2D):
         bilinear = (Fraction(layer.scale), Fraction(1), Fraction(1))
         nearest = _repeated(layer.scale)
@@ -178,23 +180,51 @@ def enlarge(
     image = _checked(image)
     passes = _passes(scale)
     core = _core(model, image.shape, passes, tile)
-    overlap = 0 if core is None else _overlap(model, passes)
+    overlaps = [0] * passes if core is None else _overlaps(model, passes)
+    multiple = _multiple(model)
     height, width = image.shape[:2]
     kind = image.dtype if image.dtype.kind == "u" else np.dtype(np.float32)
     result = np.empty((scale * height, scale * width, 3), kind)
-    multiple = _multiple(model)
-    for rows, seen_rows in _spans(height, core, overlap, multiple):
-        for columns, seen_columns in _spans(width, core, overlap, multiple):
-            window = _as_unit(image[seen_rows, seen_columns])[None]
-            for _ in range(passes):
-                window = predict(model, window)
-            inner = window[
-                0, _within(rows, seen_rows, scale), _within(columns, seen_columns, scale)
-            ]
-            result[_scaled(rows, scale), _scaled(columns, scale)] = _as_kind(inner, kind)
+    for rows in _steps(height, core, multiple):
+        for columns in _steps(width, core, multiple):
+            unit = _tile(model, image, (rows, columns), overlaps, multiple)
+            result[_scaled(rows, scale), _scaled(columns, scale)] = _as_kind(unit, kind)
             if on_tile:
                 on_tile((rows.stop - rows.start) * (columns.stop - columns.start))
     return result
+
+
+def _tile(
+    model: keras.Model,
+    image: np.ndarray,
+    own: tuple[slice, slice],
+    overlaps: list[int],
+    multiple: int,
+) -> np.ndarray:
+    """A tile's own part of the result, computed with what each pass must see around it."""
+
+    def around(overlap: int) -> list[slice]:
+        # A network with strides sees a grid: what it looks at starts and ends on that grid.
+        return [
+            slice(
+                max(0, span.start - overlap) // multiple * multiple,
+                min(size, -(-(span.stop + overlap) // multiple) * multiple),
+            )
+            for span, size in zip(own, image.shape[:2], strict=True)
+        ]
+
+    views = [around(overlap) for overlap in (*overlaps, 0)]
+    window = _as_unit(image[tuple(views[0])])[None]
+    scale = 1
+    for outer, inner in pairwise(views):
+        window = predict(model, window)
+        scale *= SCALE
+        kept = [
+            slice(scale * (i.start - o.start), scale * (i.stop - o.start))
+            for i, o in zip(inner, outer, strict=True)
+        ]
+        window = window[:, kept[0], kept[1]]
+    return window[0]
 
 
 def _checked(image: np.ndarray) -> np.ndarray:
@@ -217,10 +247,11 @@ def _multiple(model: keras.Model) -> int:
     return size_multiple(inner) if isinstance(inner, keras.Model) else 1
 
 
-def _overlap(model: keras.Model, passes: int) -> int:
-    """In input pixels; the second pass sees a picture twice as dense."""
+def _overlaps(model: keras.Model, passes: int) -> list[int]:
+    """Before each pass, in input pixels; a later pass sees a picture twice as dense."""
     radius = receptive_field(model)
-    return sum(math.ceil(radius / SCALE**done) for done in range(passes))
+    reach = [math.ceil(radius / SCALE**done) for done in range(passes)]
+    return [sum(reach[done:]) for done in range(passes)]
 
 
 def _core(
@@ -245,21 +276,11 @@ def _core(
     return int(tile)
 
 
-def _spans(
-    size: int, core: int | None, overlap: int, multiple: int
-) -> Iterator[tuple[slice, slice]]:
-    """Along one axis: what each tile adds, and what it looks at to do so."""
+def _steps(size: int, core: int | None, multiple: int) -> Iterator[slice]:
+    """Along one axis: what each tile adds."""
     step = size if core is None else -(-core // multiple) * multiple
     for start in range(0, size, step):
-        stop = min(start + step, size)
-        # A network with strides sees a grid: its tiles start and end on that grid.
-        first = max(0, start - overlap) // multiple * multiple
-        last = min(size, -(-(stop + overlap) // multiple) * multiple)
-        yield slice(start, stop), slice(first, last)
-
-
-def _within(inner: slice, outer: slice, scale: int) -> slice:
-    return slice(scale * (inner.start - outer.start), scale * (inner.stop - outer.start))
+        yield slice(start, min(start + step, size))
 
 
 def _scaled(span: slice, scale: int) -> slice:
