@@ -53,8 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     photos = data.photos(options.photos, "test", smallest=128)
     pairs = data.pairs(photos)
     one_to_one = training.build_for("residual", JOBS["residual-one-to-one"].recipe)
-    state = training.Checkpoint(options.runs / "residual-one-to-one")
-    one_to_one.load_weights(state.best_weights)
+    training.Checkpoint(options.runs / "residual-one-to-one").load_best(one_to_one)
     results.write(
         "interpolation",
         {

@@ -26,10 +26,11 @@ from srlib import data, evaluation, metrics, models, results, sources, training,
 from srlib.backend import keras
 from srlib.ensemble import self_ensemble
 from srlib.files import write_whole
-from srlib.inference import predict, upscale
+from srlib.inference import predict
 from srlib.resize import to_float, to_uint8
 from srlib.sources import PhotoSet
 from srlib.training import Recipe
+from srlib.upscaling import upscale
 
 #: Validation photos that are measured, and those that Keras looks at.
 MEASURED, FEW = 16, 4

@@ -13,15 +13,13 @@ from typing import Any
 import numpy as np
 
 import srlib
-from srlib import models, timing, training, weights
+from srlib import export, models, timing, training, weights
 from srlib.backend import keras, tf
 from srlib.normalization import FusedBatchNormalization
 
 ENGINES = ("eager", "tf.function", "XLA")
 #: The engine without srlib's fused batch normalisation.
 KERAS_NORMALIZATION = "tf.function, Keras' normalisation"
-#: Largest difference between a network and its exported twin.
-ONNX_TOLERANCE = 1e-3
 Row = dict[str, Any]
 
 
@@ -115,24 +113,10 @@ def onnx_engine(
     """The network as onnxruntime runs it, and how far its picture is from Keras'.
 
     Raises:
-        RuntimeError: when that is more than rounding.
+        srlib.export.ExportError: when that is more than rounding.
     """
-    import onnxruntime
-
-    path = folder / "network.onnx"
-    images = tf.random.uniform((2, 24, 16, 3), seed=1)
-    expected = model(images, training=False).numpy()
-    model.export(path, format="onnx", verbose=False)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-
-    def run(batch: np.ndarray) -> np.ndarray:
-        return session.run(None, {name: batch})[0]
-
-    difference = float(np.abs(run(images.numpy()) - expected).max())
-    if not difference <= ONNX_TOLERANCE:
-        raise RuntimeError(f"{model.name}: the exported network differs by {difference:.4f}")
-    return run, difference
+    exported = export.export(model, folder / "network.onnx")
+    return export.runner(exported), exported.difference
 
 
 def inference(network: Network, roof: dict[int, Row], settings: Settings) -> list[Row]:

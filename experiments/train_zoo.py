@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from srlib import data, evaluation, metrics, models, resize, training, vgg, weights
+from srlib import data, evaluation, hardware, metrics, models, resize, training, vgg, weights
 from srlib.backend import keras
 from srlib.sources import PhotoSet
 from srlib.training import Recipe
@@ -135,7 +135,7 @@ def run_job(
         parent = weights.load(job.grows_from, model.get_layer("stem").dtype_policy.name)
         model = models.deepen(parent, job.options["blocks"])
     if job.starts_from:
-        model.load_weights(training.Checkpoint(runs / job.starts_from).best_weights)
+        training.Checkpoint(runs / job.starts_from).load_best(model)
     print(f"{name}: {model.count_params():,} parameters", flush=True)
     history = training.train(model, photos, validation, job.recipe, runs / name, verbose=2)
     return model, history
@@ -173,7 +173,7 @@ def publish(
         "recipe": asdict(job.recipe),
         "precision": model.get_layer("stem").dtype_policy.name,
         "seconds": round(training.Checkpoint(runs / name).state["seconds"]),
-        "machine": training.machine(),
+        "machine": hardware.machine(),
         "history": history,
         "validation_bicubic": bicubic_psnr(validation),
     }

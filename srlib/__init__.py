@@ -1,8 +1,8 @@
 """srlib: single-image super-resolution, measured.
 
     >>> import srlib
-    >>> model = srlib.load("residual-mse")
-    >>> large = srlib.upscale(photo, model)      # (H, W, 3) -> (2H, 2W, 3)
+    >>> srlib.upscale("photo.jpg")               # writes photo-x2.jpg
+    >>> large = srlib.upscale(photo)             # (H, W, 3) -> (2H, 2W, 3)
     >>> srlib.psnr(truth, large)                 # dB
 
 The package under the book *Super-Resolution, Measured*. Names are loaded when
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from srlib.data import photos
     from srlib.ensemble import self_ensemble
     from srlib.evaluation import evaluate
-    from srlib.inference import predict, upscale
+    from srlib.inference import predict
     from srlib.metrics import psnr, ssim
+    from srlib.upscaling import upscale
     from srlib.weights import available, card, load
 
 __version__ = "0.1.0"
@@ -34,7 +35,7 @@ _HOME = {
     "psnr": "metrics",
     "ssim": "metrics",
     "predict": "inference",
-    "upscale": "inference",
+    "upscale": "upscaling",
     "self_ensemble": "ensemble",
 }
 __all__ = [
@@ -42,11 +43,17 @@ __all__ = [
     "card",
     "charts",
     "checkerboard",
+    "checkpoint",
     "data",
     "degrade",
+    "distribute",
     "ensemble",
     "evaluate",
     "evaluation",
+    "export",
+    "folder",
+    "hardware",
+    "imagefile",
     "inference",
     "interpolation",
     "load",
@@ -60,16 +67,20 @@ __all__ = [
     "predict",
     "presets",
     "psnr",
+    "recovery",
     "resize",
     "results",
+    "runtimes",
     "self_ensemble",
     "sources",
     "ssim",
     "standings",
+    "tiles",
     "timing",
     "training",
     "upsampling",
     "upscale",
+    "upscaling",
     "vgg",
     "weights",
 ]

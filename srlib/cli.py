@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from srlib.files import write_whole
+from srlib import __version__, commands
 
 MODEL_HELP = (
     "a shipped model (see `srlib models`), nearest, bicubic, lanczos, or a .safetensors file"
@@ -23,12 +25,10 @@ def parser() -> argparse.ArgumentParser:
         description="Single-image super-resolution, measured.",
         epilog="Exit codes: 0 done, 1 something could not be read or written, 2 wrong usage.",
     )
-    from srlib import __version__
-
     top.add_argument("--version", action="version", version=f"srlib {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    subcommands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    one = commands.add_parser(
+    one = subcommands.add_parser(
         "evaluate",
         help="score models on your own photos, beside bicubic",
         description="Each photo is the truth and its half-size version the input. "
@@ -60,17 +60,55 @@ def parser() -> argparse.ArgumentParser:
         help="also measure LPIPS; needs its weights, see SRLIB_LPIPS_WEIGHTS in the book",
     )
     one.add_argument("--json", type=Path, metavar="FILE", help="also write every value here")
-    one.set_defaults(run=evaluate)
+    one.set_defaults(run=commands.evaluate)
 
-    one = commands.add_parser(
-        "upscale", help="enlarge a photo twofold", description="Enlarge a photo twofold."
+    one = subcommands.add_parser(
+        "upscale",
+        help="enlarge photos twofold or fourfold",
+        description="Enlarge photos of any size. Metadata, colour profile, transparency and "
+        "16 bits are kept. What exists is skipped, so that an interrupted run can go on.",
     )
-    one.add_argument("source", metavar="IN", help="an image file")
-    one.add_argument("target", metavar="OUT", help="the ending decides: .png .jpg .webp .tif")
+    one.add_argument(
+        "paths",
+        nargs="+",
+        metavar="IN... OUT",
+        help="image files and folders, then a file (for one file) or a folder to write to; "
+        "one path alone is enlarged beside itself, photo.jpg as photo-x2.jpg",
+    )
     one.add_argument("--model", default="residual-mse", help=f"{MODEL_HELP} (default: %(default)s)")
-    one.set_defaults(run=upscale)
+    one.add_argument(
+        "--scale", type=int, choices=(2, 4), default=2, help="4: the network applied twice"
+    )
+    one.add_argument(
+        "--format",
+        choices=("png", "jpeg", "webp", "tiff"),
+        help="of the results in a folder (default: each photo's own; PNG for GIF and others)",
+    )
+    one.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    one.add_argument("--strip", action="store_true", help="leave out EXIF, XMP and comments")
+    one.add_argument(
+        "--tile",
+        type=_tile,
+        default="auto",
+        metavar="auto|N",
+        help="pixels a side that are computed at once; smaller takes less memory (default: auto)",
+    )
+    one.add_argument(
+        "--workers",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="photos at once; each needs its own memory (default: %(default)s, on all cores)",
+    )
+    one.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="I/N",
+        help="do the I-th of N parts alone: start N of these on as many machines",
+    )
+    one.set_defaults(run=commands.upscale)
 
-    one = commands.add_parser(
+    one = subcommands.add_parser(
         "train",
         help="train a network on your own photos",
         description="Train, or go on training: kill it at any moment and run it again.",
@@ -109,11 +147,32 @@ def parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=0, help=f"of weights, order, crops and flips {default}"
     )
     one.add_argument("--run-dir", type=Path, help="where to keep the state (default: OUT.run)")
-    one.set_defaults(run=train)
+    one.set_defaults(run=commands.train)
 
-    one = commands.add_parser("models", help="list the shipped models, or print one model's card")
+    one = subcommands.add_parser(
+        "export",
+        help="write a network for programs without TensorFlow",
+        description="Write a network as a file that other programs run, and compare what it "
+        "draws there with what Keras draws.",
+    )
+    one.add_argument("target", metavar="OUT", help="for example net.onnx or net.tflite")
+    one.add_argument("--model", default="residual-mse", help=f"{MODEL_HELP} (default: %(default)s)")
+    one.add_argument(
+        "--format",
+        choices=("onnx", "tflite", "savedmodel"),
+        help="default: by OUT's ending; a name without one is a SavedModel",
+    )
+    one.add_argument("--overwrite", action="store_true", help="replace OUT where it exists")
+    one.add_argument(
+        "--no-check", action="store_true", help="do not run and compare what was written"
+    )
+    one.set_defaults(run=commands.export)
+
+    one = subcommands.add_parser(
+        "models", help="list the shipped models, or print one model's card"
+    )
     one.add_argument("name", nargs="?", help="print this model's card")
-    one.set_defaults(run=models)
+    one.set_defaults(run=commands.models)
     return top
 
 
@@ -121,6 +180,17 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: must be a whole number of at least 1")
     return int(text)
+
+
+def _tile(text: str) -> int | str:
+    return text if text == "auto" else _positive(text)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    part, slash, count = text.partition("/")
+    if not (slash and part.isdecimal() and count.isdecimal() and 1 <= int(part) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text}: must be I/N, from 1/N to N/N, such as 1/8")
+    return int(part), int(count)
 
 
 def _even(text: str) -> int:
@@ -139,124 +209,38 @@ def _rate(text: str) -> float:
     return value
 
 
-def evaluate(options: argparse.Namespace) -> None:
-    """``srlib evaluate``: score models on a folder of photos."""
-    from dataclasses import replace
-
-    from srlib import data, evaluation, lpips, weights
-
-    if options.json:  # before hours of scoring, not after
-        if options.json.is_dir():
-            raise IsADirectoryError(f"{options.json}: is a folder; name a file")
-        if not options.json.parent.is_dir():
-            raise FileNotFoundError(
-                f"{options.json}: there is no folder {options.json.parent}; make it first"
-            )
-    if options.lpips:
-        lpips.origin()  # fails now where there are no weights
-    chosen = {name: weights.load(name) for name in options.model}
-    protocol = replace(evaluation.PROTOCOLS[options.protocol], size=options.size)
-    photos = data.photos(options.photos, options.split or _default_split(options.photos))
-    scores = evaluation.evaluate(chosen, photos, protocol, with_lpips=options.lpips)
-    print(scores.table())
-    if options.json:
-        text = json.dumps({"photos": str(options.photos)} | scores.as_json(), indent=1)
-        write_whole(options.json, text + "\n")
-
-
-def _default_split(photos: str) -> str:
-    from srlib import download, sources
-
-    known = photos == "embedded" or photos in download.DATASETS
-    return "test" if known or sources.has_splits(Path(photos)) else "all"
-
-
-def upscale(options: argparse.Namespace) -> None:
-    """``srlib upscale``: enlarge one photo."""
-    from srlib import inference, weights
-
-    model = weights.load(options.model)
-    width, height = inference.upscale_file(options.source, options.target, model)
-    print(f"{options.target}: {width}x{height} pixels, by {options.model}")
-
-
-def train(options: argparse.Namespace) -> None:
-    """``srlib train``: train, or go on training, and write weights with a card."""
-    from dataclasses import asdict
-
-    from srlib import data, training, weights
-
-    if options.out.suffix != weights.SUFFIX:
-        raise weights.WeightsError(f"{options.out}: must end in {weights.SUFFIX}")
-    recipe = training.Recipe(
-        loss=options.loss,
-        perceptual_weight=options.perceptual,
-        epochs=options.epochs,
-        steps_per_epoch=options.steps,
-        batch_size=options.batch_size,
-        crop=48 if options.architecture == "residual" else None,
-        learning_rate=options.learning_rate,
-        seed=options.seed,
-    )
-    photos = data.photos(options.photos, "train", smallest=recipe.size)
-    if len(photos) < 2:
-        raise ValueError(f"{options.photos}: has one photo to train on; give at least two")
-    photos, held_out = photos.hold_out(max(1, min(128, len(photos) // 8)))
-    validation = data.pairs(held_out)
-    model = training.build_for(options.architecture, recipe)
-    if options.start:
-        model = weights.interpolate(model, weights.load(options.start), 1.0)
-    run_dir = options.run_dir or options.out.with_suffix(".run")
-    history = training.train(model, photos, validation, recipe, run_dir)
-    weights.save(
-        model,
-        options.out,
-        options.architecture,
-        data={"source": photos.source, "photos": len(photos), "validation": len(held_out)},
-        recipe=asdict(recipe),
-        history=history,
-        **training.machine(),
-    )
-    rank = (lambda row: -row["val_loss"]) if options.perceptual else (lambda row: row["val_psnr"])
-    best = max(history, key=rank)["val_psnr"]
-    print(f"{options.out}: validation PSNR {best:.2f} dB; use it with --model {options.out}")
-
-
-def models(options: argparse.Namespace) -> None:
-    """``srlib models``: list the zoo or print a card."""
-    from srlib import weights
-
-    if options.name:
-        card = weights.card(options.name)
-        phase = card
-        while phase:  # a phase's history is long; the phases before it have theirs
-            phase.pop("history", None)
-            phase = phase.get("before")
-        print(json.dumps(card, indent=2))
-        return
-    for name in weights.available():
-        card = weights.card(name)
-        print(f"{name:<18} {card['parameters']:>10,} parameters  {card['summary']}")
-
-
 def _warn(message: Warning, *_) -> None:
     print(f"srlib: warning: {message}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm():
+    """Batch systems end jobs with SIGTERM: let what is half done be tidied, as by Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = parser().parse_args(arguments)
     try:
-        with warnings.catch_warnings():  # which puts showwarning back
+        with warnings.catch_warnings(), _ended_by_sigterm():  # each puts back what it changes
             warnings.showwarning = _warn
-            options.run(options)
+            # Pillow's remarks on damaged tags and large photos: our own errors say what matters.
+            warnings.filterwarnings("ignore", module="PIL")
+            return options.run(options) or 0
     except KeyboardInterrupt:
         print("srlib: interrupted", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:  # PhotoError and WeightsError are ValueErrors
         print(f"srlib: error: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

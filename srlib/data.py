@@ -209,6 +209,7 @@ def dataset(
     augment: bool = True,
     seed: int = 0,
     start: int = 0,
+    part: tuple[int, int] = (0, 1),
     cache: bool | None = None,
 ) -> tf.data.Dataset:
     """An endless stream of training batches, the same for the same seed.
@@ -229,12 +230,19 @@ def dataset(
         augment: random flips and quarter turns.
         seed: of everything random.
         start: first batch, to resume at.
+        part: ``(k, n)`` for the k-th of n equal parts of every batch, to share
+            them out to n workers: no other sample is read.
         cache: keep decoded pairs in memory; by default if they fit in 2 GiB.
 
     Returns:
         Batches ``(low, high)``: float32 in [0, 1],
-        ``(batch_size, c, c, 3)`` and ``(batch_size, 2c, 2c, 3)``.
+        ``(batch_size, c, c, 3)`` and ``(batch_size, 2c, 2c, 3)``; of a part,
+        the n-th of that.
     """
+    mine, parts = part
+    if not 0 <= mine < parts or batch_size % parts:
+        raise ValueError(f"part {mine} of {parts} equal parts of {batch_size}: there is none")
+    share = batch_size // parts
     sizes = tuple(size) if isinstance(size, Sequence) else (size,)
     fixed = [side // 2 for side in sizes if side]
     if crop is None:
@@ -248,7 +256,9 @@ def dataset(
     count = len(photos)
     store = _PairStore(photos, sizes, kernel, cache)
 
-    def sample(i: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    @tf.autograph.experimental.do_not_convert  # all of it is operations: saves a second
+    def sample(own: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        i = own // share * batch_size + mine * share + own % share
         epoch, position = i // count, i % count
         key = tf.stack([tf.constant(seed, tf.int64), epoch])
         index = tf.random.experimental.index_shuffle(position, key, count - 1)
@@ -264,9 +274,9 @@ def dataset(
         turn = tf.cast(draw[2] * 8.0, tf.int32) if augment else tf.constant(0)
         return tuple(_turn(tf.cast(image, tf.float32) / 255.0, turn) for image in (low, high))
 
-    samples = tf.data.Dataset.range(start * batch_size, np.iinfo(np.int64).max)
+    samples = tf.data.Dataset.range(start * share, np.iinfo(np.int64).max // parts)
     samples = samples.map(sample, num_parallel_calls=tf.data.AUTOTUNE)
-    return samples.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return samples.batch(share, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
 def _turn(image: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:

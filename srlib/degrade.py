@@ -106,7 +106,10 @@ class Change:
     whole: bool = False
 
 
-#: The steps that halve the image, by name: a kernel of `srlib.resize`, or aliased bicubic.
+#: The steps that halve the image, by name. Each is a kernel of ``srlib.resize``, or aliased
+#: bicubic.
+#:
+#: :meta hide-value:
 REDUCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     kernel: functools.partial(_reduce, kernel=kernel) for kernel in KERNELS
 } | {"aliased bicubic": _reduce_aliased}

@@ -46,8 +46,10 @@ class SelfEnsemble(keras.Model):
     def call(self, images, training=None):
         # A mirrored border where the network needs sides of a certain multiple.
         height, width = tf.unstack(tf.shape(images)[1:3])
-        more = [-side % size_multiple(self.model) for side in (height, width)]
-        images = tf.pad(images, ((0, 0), (0, more[0]), (0, more[1]), (0, 0)), "SYMMETRIC")
+        multiple = size_multiple(self.model)
+        if multiple > 1:  # padding costs a graph its knowledge of the channels: LiteRT needs it
+            more = [-side % multiple for side in (height, width)]
+            images = tf.pad(images, ((0, 0), (0, more[0]), (0, more[1]), (0, 0)), "SYMMETRIC")
         total = 0.0
         for view in VIEWS:
             # One view after the other: at once they would need eight times the memory.

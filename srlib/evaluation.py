@@ -156,10 +156,10 @@ def truth_of(photo: np.ndarray, protocol: Protocol) -> np.ndarray:
     """What a protocol takes as the truth: a reduced square, or the photo cut to even sides."""
     if protocol.size:
         return data.square(photo, protocol.size)
-    height, width = (length - length % 2 for length in photo.shape[:2])
-    if min(height, width) < 16:
+    even = data.even(photo)
+    if min(even.shape[:2]) < 16:
         raise PhotoError(f"{photo.shape[1]}x{photo.shape[0]} pixels, too small to score")
-    return photo[:height, :width]
+    return even
 
 
 def evaluate(

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> None:
     """Write aside and rename: a failure leaves the old file, or none, and nothing half-written.
 
     Args:
         path: in an existing folder.
         content: text is written as UTF-8.
+        durable: return only when it is on the disk, so that it outlives a power
+            cut too, and so that what is written later is not there before it.
 
     Raises:
         OSError: when it cannot be written.
     """
     aside = path.with_name(path.name + ".part")
     try:
-        aside.write_bytes(content.encode() if isinstance(content, str) else content)
+        with aside.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+    if durable:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk, where the system lets a folder be opened."""
+    with contextlib.suppress(PermissionError):  # Windows
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

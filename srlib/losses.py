@@ -18,29 +18,55 @@ from srlib.vgg import VGG16
 GREY_LEVELS = 255.0
 
 
+def _mean(values: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(values, axis=(1, 2, 3))
+
+
+def _mse(error: tf.Tensor) -> tf.Tensor:
+    return _mean(tf.square(error))
+
+
+def _l1(error: tf.Tensor) -> tf.Tensor:
+    return _mean(tf.abs(error))
+
+
 def _charbonnier(error: tf.Tensor) -> tf.Tensor:
-    return tf.sqrt(tf.square(error) + 1.0) - 1.0
+    return _mean(tf.sqrt(tf.square(error) + 1.0) - 1.0)
 
 
-def _luma(error: tf.Tensor) -> tf.Tensor:
+def _squared_luma(error: tf.Tensor) -> tf.Tensor:
     # Of 0..255: what published tables score, studio range apart.
     return tf.square(tf.tensordot(error, tf.constant([[0.299], [0.587], [0.114]]), 1))
 
 
-def _rgb_and_luma(error: tf.Tensor) -> tf.Tensor:
-    return (tf.square(error) + _luma(error)) / 2.0
+def _luma(error: tf.Tensor) -> tf.Tensor:
+    return _mean(_squared_luma(error))
 
 
-#: Pixel losses of an error in grey levels: ``"mse"``, ``"l1"``, ``"charbonnier"``
-#: (an L1 rounded off below one grey level; P. Charbonnier et al., 1994), ``"luma"``
-#: (the squared error of Y alone, which leaves colour free) and ``"mse+luma"`` (the
-#: mean of both). Chapter 8 compares them.
+def _mse_and_luma(error: tf.Tensor) -> tf.Tensor:
+    return _mean((tf.square(error) + _squared_luma(error)) / 2.0)
+
+
+def _negative_psnr(error: tf.Tensor) -> tf.Tensor:
+    # A hundredth of a squared grey level bounds the gradient of a perfect image.
+    pooled = (_mse_and_luma(error) + 0.01) / GREY_LEVELS**2
+    return 10 * tf.math.log(pooled) / math.log(10)
+
+
+#: Pixel losses by name, each from errors in grey levels ``(N, H, W, 3)`` to one value an image,
+#: ``(N,)``. They are ``"mse"``, ``"l1"``, ``"charbonnier"`` (an L1 rounded off below one grey
+#: level; P. Charbonnier et al., 1994), ``"luma"`` (the squared error of Y alone, which leaves
+#: colour free), ``"mse+luma"`` (the mean of both) and ``"psnr"`` (the negative PSNR of that mean
+#: in dB, whose average is the number that is reported). Chapter 8 compares them.
+#:
+#: :meta hide-value:
 PIXEL_LOSSES: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
-    "mse": tf.square,
-    "l1": tf.abs,
+    "mse": _mse,
+    "l1": _l1,
     "charbonnier": _charbonnier,
     "luma": _luma,
-    "mse+luma": _rgb_and_luma,
+    "mse+luma": _mse_and_luma,
+    "psnr": _negative_psnr,
 }
 
 
@@ -114,8 +140,7 @@ class PixelAndPerceptualLoss(keras.losses.Loss):
     to minimise.
 
     Args:
-        pixel: a key of :data:`PIXEL_LOSSES`; or ``"psnr"``, the negative PSNR of
-            each image in dB (RGB and luma pooled), which is the mean that is reported.
+        pixel: a key of :data:`PIXEL_LOSSES`.
         pixel_weight: factor of the pixel loss.
         perceptual_weight: factor of the perceptual loss.
         perceptual: a :class:`PerceptualLoss`; by default with its defaults, and
@@ -134,9 +159,8 @@ class PixelAndPerceptualLoss(keras.losses.Loss):
         name: str = "pixel_and_perceptual_loss",
     ):
         super().__init__(name=name, reduction=reduction, dtype="float32")
-        if pixel not in (*PIXEL_LOSSES, "psnr"):
-            known = [*PIXEL_LOSSES, "psnr"]
-            raise ValueError(f"unknown loss {pixel!r}: choose one of {known}")
+        if pixel not in PIXEL_LOSSES:
+            raise ValueError(f"unknown loss {pixel!r}: choose one of {list(PIXEL_LOSSES)}")
         self.pixel = pixel
         self.pixel_weight = pixel_weight
         self.perceptual_weight = perceptual_weight
@@ -145,12 +169,7 @@ class PixelAndPerceptualLoss(keras.losses.Loss):
             self.perceptual = PerceptualLoss()
 
     def call(self, y_true, y_pred):
-        error = (y_pred - y_true) * GREY_LEVELS
-        function = PIXEL_LOSSES.get(self.pixel, _rgb_and_luma)
-        pixel = tf.reduce_mean(function(error), axis=(1, 2, 3))
-        if self.pixel == "psnr":
-            # A hundredth of a squared grey level bounds the gradient of a perfect image.
-            pixel = 10 * tf.math.log((pixel + 0.01) / GREY_LEVELS**2) / math.log(10)
+        pixel = PIXEL_LOSSES[self.pixel]((y_pred - y_true) * GREY_LEVELS)
         if not self.perceptual_weight:
             return self.pixel_weight * pixel
         perceptual = self.perceptual.call(y_true, y_pred)

@@ -41,7 +41,7 @@ def rows(table: str | Path) -> list[dict[str, str]]:
 
 def write(name: str, content: dict[str, Any], *, folder: Path = FOLDER, **made_by: Any) -> Path:
     """Record a result with what made it, whole or not at all."""
-    from srlib.training import machine
+    from srlib.hardware import machine
 
     made_by = made_by | machine() | {"commit": commit()}
     folder.mkdir(parents=True, exist_ok=True)

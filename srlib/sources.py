@@ -228,7 +228,8 @@ def _unusable(path: Path, smallest: int) -> str | None:
     return None
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
+def images_below(folder: Path) -> Iterator[Path]:
+    """Image files by their endings, in order, at any depth; hidden ones are left out."""
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix.lower() in SUFFIXES and path.is_file() and not hidden:
@@ -247,7 +248,7 @@ def tree(folder: Path, split: str, source: str | None = None, smallest: int = 1)
         root = folder / part
         if not root.is_dir():
             raise PhotoError(f"{folder}: has no folder {part!r}")
-        files += [(path, _label(path.relative_to(root))) for path in _images_below(root)]
+        files += [(path, _label(path.relative_to(root))) for path in images_below(root)]
     return scan(files, source or str(folder), split, smallest)
 
 
@@ -266,7 +267,7 @@ def folder(
     if not root.is_dir():
         raise PhotoError(f"{root}: no such folder")
     files = []
-    for path in _images_below(root):
+    for path in images_below(root):
         inner = path.relative_to(root)
         if split == "all" or split == _split_of(inner.as_posix()):
             files.append((path, _label(inner)))

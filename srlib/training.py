@@ -6,16 +6,14 @@ Taught in chapter 3.
 from __future__ import annotations
 
 import json
-import math
 import os
-import platform
-import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
 
-from srlib import data, models
+from srlib import data, distribute, models
 from srlib.backend import keras, tf
-from srlib.files import write_whole
+from srlib.checkpoint import Checkpoint
+from srlib.hardware import fast_precision, machine  # noqa: F401 (until commands.py is changed)
 from srlib.losses import PerceptualLoss, PixelAndPerceptualLoss
 from srlib.metrics import PSNR
 from srlib.sources import PhotoSet
@@ -75,54 +73,8 @@ class Recipe:
     precision: str = "auto"
 
 
-def fast_precision() -> str:
-    """The fastest dtype policy that this machine computes natively.
-
-    bfloat16 where the CPU has instructions for it (AVX512-BF16 or AMX) or the
-    GPU is Ampere or later; float16 on older GPUs with tensor cores; float32
-    everywhere else, where half precision would be emulated and slow.
-    """
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
-        if capability and capability >= (8, 0):
-            return "mixed_bfloat16"
-        return "mixed_float16" if capability and capability >= (7, 0) else "float32"
-    flags = _cpu_flags()
-    return "mixed_bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
-
-
 def _precision(recipe: Recipe) -> str:
     return fast_precision() if recipe.precision == "auto" else recipe.precision
-
-
-def _cpu_info(key: str) -> str:
-    """An entry of the first processor in /proc/cpuinfo; empty where there is none."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        return ""
-    values = [line.split(":", 1)[1].strip() for line in lines if line.startswith(key)]
-    return values[0] if values else ""
-
-
-def _cpu_flags() -> set[str]:
-    return set(_cpu_info("flags").split())
-
-
-def machine() -> dict[str, str]:
-    """What computed a result: processor, cores, versions. For cards and result files."""
-    processor = _cpu_info("model name") or platform.processor() or platform.machine()
-    gpus = [
-        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-        for gpu in tf.config.list_physical_devices("GPU")
-    ]
-    return {
-        "device": ", ".join(gpus) or f"{processor}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-    }
 
 
 def compile_model(model: keras.Model, recipe: Recipe) -> keras.Model:
@@ -134,16 +86,25 @@ def compile_model(model: keras.Model, recipe: Recipe) -> keras.Model:
     elif recipe.schedule != "constant":
         raise ValueError(f"unknown schedule {recipe.schedule!r}: 'cosine' or 'constant'")
     average = {"use_ema": True, "ema_momentum": recipe.ema} if recipe.ema else {}
-    xla = recipe.jit_compile
+    optimizer: keras.optimizers.Optimizer = keras.optimizers.Adam(
+        rate, epsilon=recipe.epsilon, clipvalue=recipe.clip_value, **average
+    )
+    # Keras sees to it only where the precision is set for everything, not layer by layer.
+    if any(layer.dtype_policy.name == "mixed_float16" for layer in model.layers):
+        # In grey levels a loss is large already: from 2**15 the first steps would be lost.
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**10)
     model.compile(
-        optimizer=keras.optimizers.Adam(
-            rate, epsilon=recipe.epsilon, clipvalue=recipe.clip_value, **average
-        ),
+        optimizer=optimizer,
         loss=_loss(recipe),
         metrics=[PSNR()],
-        jit_compile=bool(tf.config.list_physical_devices("GPU")) if xla is None else xla,
+        jit_compile=_xla_pays() if recipe.jit_compile is None else recipe.jit_compile,
     )
     return model
+
+
+def _xla_pays() -> bool:
+    """On a GPU; not on several, where devices must exchange within a step."""
+    return bool(tf.config.list_physical_devices("GPU")) and not tf.distribute.has_strategy()
 
 
 def _loss(recipe: Recipe) -> keras.losses.Loss:
@@ -155,73 +116,6 @@ def _loss(recipe: Recipe) -> keras.losses.Loss:
     )
 
 
-class Checkpoint(keras.callbacks.Callback):
-    """Save weights, optimiser and history after every epoch; keep the best apart.
-
-    ``keras.callbacks.BackupAndRestore`` writes in place, so that a kill at the
-    wrong moment leaves nothing to restore. Here new files are written first
-    and ``state.json``, replaced in one step, then points at them.
-
-    Args:
-        folder: where to keep the state.
-        monitor: the log entry that marks the best epoch: the smallest of a
-            loss, the largest of anything else.
-    """
-
-    def __init__(self, folder: Path, monitor: str = "val_psnr"):
-        super().__init__()
-        self.folder, self.monitor = Path(folder), monitor
-        self.folder.mkdir(parents=True, exist_ok=True)
-        state = self.folder / "state.json"
-        fresh = {"epoch": 0, "seconds": 0.0, "weights": "", "best": "", "history": []}
-        try:
-            self.state = json.loads(state.read_text()) if state.exists() else fresh
-        except ValueError as error:
-            raise ValueError(
-                f"{state}: is damaged ({error}); delete {self.folder} to start again"
-            ) from error
-
-    def _rank(self, row: dict[str, float]) -> float:
-        value = row[self.monitor]
-        return -value if self.monitor.endswith("loss") else value
-
-    @property
-    def best_weights(self) -> Path:
-        """The weights of the best epoch."""
-        return self.folder / self.state["best"]
-
-    def restore(self, model: keras.Model) -> int:
-        """Load the saved state, if there is one; returns the epochs already done."""
-        if self.state["epoch"]:
-            model.optimizer.build(model.trainable_variables)
-            model.load_weights(self.folder / self.state["weights"])
-        return self.state["epoch"]
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._began = time.monotonic()
-
-    def on_epoch_end(self, epoch, logs=None):
-        state = self.state
-        seconds = time.monotonic() - self._began
-        row = {"epoch": epoch + 1} | {k: float(v) for k, v in logs.items()} | {"seconds": seconds}
-        scores = map(self._rank, state["history"])
-        best = max((x for x in scores if not math.isnan(x)), default=-math.inf)
-        state["history"].append(row)
-        state["seconds"] += seconds
-        state["epoch"] = epoch + 1
-        state["weights"] = self._save(f"epoch-{epoch + 1}.weights.h5")
-        if self._rank(row) > best or not state["best"]:
-            state["best"] = self._save(f"best-{epoch + 1}.weights.h5")
-        write_whole(self.folder / "state.json", json.dumps(state, indent=1))
-        for file in self.folder.glob("*.weights.h5"):
-            if file.name not in (state["weights"], state["best"]):
-                file.unlink()
-
-    def _save(self, name: str) -> str:
-        self.model.save_weights(self.folder / name, overwrite=True)
-        return name
-
-
 def train(
     model: keras.Model,
     photos: PhotoSet,
@@ -229,29 +123,80 @@ def train(
     recipe: Recipe,
     run_dir: str | os.PathLike,
     verbose: int | str = "auto",
+    *,
+    strategy: str | tf.distribute.Strategy | None = None,
+    save_seconds: float = 60.0,
 ) -> History:
     """Train, or go on training, and leave the best weights in the model.
 
     Kill it at any moment and call it again with the same arguments: it goes on
-    with the next epoch, on the very batches it would have seen.
+    with the very next batch after the last saved one, and ends with the weights
+    and the history of a run that nothing disturbed.
+
+    With a strategy the same batches are shared out to several devices, or to
+    several machines (chapter 12). How many there are is not part of the run's
+    settings: a run may go on with more of them, or fewer.
 
     Args:
         model: from :func:`build_for`; its weights are replaced.
         photos: what to train on.
         validation: what decides which epoch is best; never the test photos.
-        recipe: the run's settings.
+        recipe: the run's settings; ``batch_size`` is that of all devices together.
         run_dir: where the state is kept: ``state.json`` and two weight files.
+            Of several workers all must see it.
         verbose: as for ``keras.Model.fit``; 2 is one line an epoch, 0 silent.
+        strategy: ``"mirrored"`` for all GPUs of this machine, ``"multiworker"``
+            for several machines, or any other such ``tf.distribute`` strategy;
+            see :func:`srlib.distribute.strategy`. None for one device.
+        save_seconds: between two savings within an epoch; 0 saves every step.
 
     Returns:
         The run's history, from its very first epoch on.
 
     Raises:
-        ValueError: when ``run_dir`` holds a run with another recipe.
+        ValueError: when ``run_dir`` holds a run with another recipe, or the
+            batch cannot be shared out evenly.
+        CheckpointError: a ValueError, when what ``run_dir`` holds is damaged.
+        WorkerLost: when another worker is gone; see :mod:`srlib.distribute`.
     """
+    team = distribute.Team(distribute.strategy(strategy))
+    team.check(model, recipe.batch_size)
     # PSNR would choose the epoch in which the perceptual loss has done least.
     monitor = "val_loss" if recipe.perceptual_weight else "val_psnr"
-    checkpoint = Checkpoint(Path(run_dir), monitor)
+    checkpoint = Checkpoint(
+        run_dir, monitor, save_seconds, writes=team.is_chief, agree=team.chief_says
+    )
+    _check_settings(checkpoint, model, photos, recipe)
+    trained = team.copy_of(model)
+    with team.scope():
+        compile_model(trained, recipe)
+        trained.optimizer.build(trained.trainable_variables)
+    done, step = checkpoint.restore(trained), checkpoint.state["step"]
+    start = done * recipe.steps_per_epoch + step
+    team.check_folder(checkpoint.folder, start)
+    if done < recipe.epochs:
+        callbacks: list[keras.callbacks.Callback] = [checkpoint]
+        if recipe.ema:  # validates the average; behind the checkpoint, which then saves it
+            callbacks.append(keras.callbacks.SwapEMAWeights())
+        team.fit(
+            trained,
+            partial(_stream, photos, recipe, start),
+            data.evaluation_dataset(validation),
+            steps_per_epoch=recipe.steps_per_epoch,
+            first_step=step,
+            initial_epoch=done,
+            epochs=recipe.epochs,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+        checkpoint.reload()  # which the chief has written
+    checkpoint.load_best(model)
+    return checkpoint.state["history"]
+
+
+def _check_settings(
+    checkpoint: Checkpoint, model: keras.Model, photos: PhotoSet, recipe: Recipe
+) -> None:
     settings = asdict(recipe) | {
         "model": f"{model.name}, {model.count_params()} parameters",
         "photos": f"{len(photos)} files, {photos.names_digest()}",
@@ -261,40 +206,24 @@ def train(
     if known != settings:
         changed = [k for k in settings if known.get(k) != settings[k]]
         raise ValueError(
-            f"{run_dir}: holds a run with other settings ({', '.join(changed)}); "
+            f"{checkpoint.folder}: holds a run with other settings ({', '.join(changed)}); "
             "choose another folder, or delete this one to start again"
         )
-    compile_model(model, recipe)
-    done = checkpoint.restore(model)
-    if done < recipe.epochs:
-        batches = data.dataset(
-            photos,
-            recipe.batch_size,
-            size=recipe.size,
-            kernel=recipe.kernel,
-            crop=recipe.crop,
-            candidates=recipe.candidates,
-            seed=recipe.seed,
-            start=done * recipe.steps_per_epoch,
-        )
-        callbacks: list[keras.callbacks.Callback] = [checkpoint]
-        if recipe.ema:
-            average = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
-            # A checkpoint holds the average in the model's place, as at an epoch's end.
-            average._ema_weights_in_model = done > 0
-            callbacks.insert(0, average)
-        model.fit(
-            batches,
-            epochs=recipe.epochs,
-            initial_epoch=done,
-            steps_per_epoch=recipe.steps_per_epoch,
-            validation_data=data.evaluation_dataset(validation),
-            callbacks=callbacks,
-            verbose=verbose,
-            shuffle=False,  # the stream is shuffled; Keras would only warn about it
-        )
-    model.load_weights(checkpoint.best_weights)
-    return checkpoint.state["history"]
+
+
+def _stream(photos: PhotoSet, recipe: Recipe, start: int, part: tuple[int, int]):
+    """One worker's part of the recipe's batches, from batch ``start`` on."""
+    return data.dataset(
+        photos,
+        recipe.batch_size,
+        size=recipe.size,
+        kernel=recipe.kernel,
+        crop=recipe.crop,
+        candidates=recipe.candidates,
+        seed=recipe.seed,
+        start=start,
+        part=part,
+    )
 
 
 def build_for(architecture: str, recipe: Recipe, **options) -> keras.Model:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from srlib import models
-from srlib.backend import keras
+from srlib.backend import keras, tf
 from srlib.files import write_whole
 
 ZOO = Path(__file__).parent / "zoo"
@@ -66,7 +66,7 @@ def card(name: str | os.PathLike) -> dict[str, Any]:
         lacking = [key for key in ("architecture", "options", "sha256") if key not in about]
         if lacking:
             raise ValueError(f"it lacks {', '.join(lacking)}")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(
             f"{path}: the model card is missing or damaged ({error}); "
             "install srlib again, or copy the weights and their card anew"
@@ -107,13 +107,26 @@ def load(name: str | os.PathLike, dtype: str = "float32") -> keras.Model:
     # Networks without a choice of dtype compute in float32, everyone's default.
     computing = {} if dtype == "float32" else {"dtype": dtype}
     try:
+        _check_options(about["options"], tensors)
         model = models.build(about["architecture"], **about["options"], **computing)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, tf.errors.OpError) as error:
         raise WeightsError(
             f"{path}: the network its card describes cannot be built ({error})"
         ) from error
     _assign(model, tensors, path)
     return model
+
+
+def _check_options(options: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+    """A card is a stranger's: it may not ask for a network that takes hours to build."""
+    if not isinstance(options, dict) or "dtype" in options:
+        raise ValueError("its options are not those of a network")
+    most = max([len(tensors), *(side for tensor in tensors.values() for side in tensor.shape)])
+    for name, value in options.items():
+        if not isinstance(value, (bool, str)) and not (
+            isinstance(value, int) and 0 < value <= most
+        ):
+            raise ValueError(f"{name} is {value!r}, which is not what the weights are of")
 
 
 def _assign(model: keras.Model, tensors: dict[str, np.ndarray], path: Path) -> None:

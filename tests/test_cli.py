@@ -14,10 +14,11 @@ from conftest import smooth_photo, write_photos
 from PIL import Image
 
 import srlib
-from srlib import cli, data, evaluation, inference, models, weights
+from srlib import cli, data, evaluation, models, upscaling, weights
 from srlib.cli import main
+from tests import corpus
 
-COMMANDS = ("evaluate", "upscale", "train", "models")
+COMMANDS = ("evaluate", "upscale", "train", "export", "models")
 
 
 @pytest.fixture
@@ -110,7 +111,14 @@ def test_version(capsys):
         (["evaluate", "d", "--size", "big"], "big: must be an even number"),
         (["evaluate", "d", "--protocol", "hsv"], "hsv"),
         (["evaluate", "d", "--model"], "--model"),
-        (["upscale", "in.png"], "OUT"),
+        (["upscale"], "IN"),
+        (["upscale", "in.png", "--scale", "3"], "invalid choice"),
+        (["upscale", "in.png", "--format", "gif"], "invalid choice"),
+        (["upscale", "in.png", "--tile", "0"], "0: must be a whole number of at least 1"),
+        (["upscale", "in.png", "--workers", "none"], "none: must be a whole number"),
+        (["upscale", "in.png", "--shard", "3"], "3: must be I/N, from 1/N to N/N"),
+        (["upscale", "in.png", "--shard", "0/4"], "0/4: must be I/N"),
+        (["upscale", "in.png", "--shard", "5/4"], "5/4: must be I/N"),
         (["train", "d", "o.safetensors", "--epochs", "0"], "0: must be a whole number"),
         (["train", "d", "o.safetensors", "--steps", "x"], "x: must be a whole number"),
         (["train", "d", "o.safetensors", "--batch-size=-1"], "-1: must be a whole number"),
@@ -279,18 +287,18 @@ def test_upscale(run, photo_folder, tmp_path):
     source, target = photo_folder / "photo00.png", tmp_path / "out.png"
     code, out, err = run("upscale", source, target, "--model", "bicubic")
     assert (code, err) == (0, "")
-    assert out == f"{target}: 80x72 pixels, by bicubic\n"
-    expected = inference.upscale(smooth_photo(36, 40, 0), models.bicubic())
+    assert out == f"{target}: 2 times as large, by bicubic\n"
+    expected = upscaling.upscale(smooth_photo(36, 40, 0), models.bicubic())
     with Image.open(target) as image:
         np.testing.assert_array_equal(image, expected)
 
 
-def test_upscale_uses_a_shipped_network_by_default(run, photo_folder, tmp_path):
-    code, out, _ = run("upscale", photo_folder / "photo00.png", tmp_path / "out.png")
+def test_upscale_uses_a_shipped_network_by_default(run, photo_folder):
+    code, out, _ = run("upscale", photo_folder / "photo00.png")
     assert code == 0
     assert out.endswith("by residual-mse\n")
-    expected = inference.upscale(smooth_photo(36, 40, 0), srlib.load("residual-mse"))
-    with Image.open(tmp_path / "out.png") as image:
+    expected = upscaling.upscale(smooth_photo(36, 40, 0), srlib.load("residual-mse"))
+    with Image.open(photo_folder / "photo00-x2.png") as image:
         np.testing.assert_array_equal(image, expected)
 
 
@@ -304,6 +312,82 @@ def test_upscale_refuses_bad_input(run, photo_folder, tmp_path):
     refused(run("upscale", source, source, *fast), source, "input itself")
     refused(run("upscale", source, target, "--model", "resnet"), "resnet", "residual-mse")
     assert {p.name for p in tmp_path.iterdir()} == {"photos", "note.jpg"}
+
+
+def test_upscale_does_a_folder_whatever_is_in_it(run, photo_folder, tmp_path):
+    (photo_folder / "note.jpg").write_text("no image")
+    out = tmp_path / "out"
+    code, printed, err = run("upscale", photo_folder, out, "--model", "bicubic", "--workers", 2)
+    assert code == 1
+    assert err.startswith(f"srlib: error: {photo_folder / 'note.jpg'}: ")
+    assert err.count("\n") == 1
+    assert printed == "12 enlarged, 0 skipped (exist; --overwrite makes them anew), 1 failed\n"
+    assert len(list(out.iterdir())) == 12
+    (out / "photo03.png").unlink()
+    (photo_folder / "note.jpg").unlink()
+    code, printed, err = run("upscale", photo_folder, out, "--model", "bicubic")
+    assert (code, err) == (0, "")
+    assert printed.startswith("1 enlarged, 11 skipped")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_upscale_goes_through_a_folder_of_all_that_people_have(run, tmp_path):
+    folder, out = tmp_path / "all", tmp_path / "out"
+    folder.mkdir()
+    corpus.write(folder)
+    command = ("upscale", folder, out, "--model", "nearest", "--workers", 3)
+    code, printed, err = run(*command)
+    assert code == 1
+    counted = [int(word) for word in printed.split() if word.isdecimal()]
+    done, skipped, failed = counted
+    assert done >= 60 and failed >= 20 and skipped == 0
+    lines = err.splitlines()
+    assert len(lines) == failed
+    for line in lines:
+        assert line.startswith((f"srlib: error: {folder}/", f"srlib: error: {out}/")), line
+        assert len(line.split(": ", 3)) == 4  # the program, the kind, the file, the reason
+    written = [path for path in out.rglob("*") if path.is_file()]
+    assert len(written) == done
+    assert not [path for path in written if path.name.startswith(".") or ".part" in path.name]
+    code, printed, _ = run(*command)
+    assert printed.startswith(f"0 enlarged, {done} skipped")
+
+
+def test_upscale_passes_every_option_on(run, photo_folder, tmp_path):
+    photo = Image.fromarray(smooth_photo(20, 24, 0))
+    photo.save(tmp_path / "in.jpg", comment=b"mine", exif=_exif())
+    command = ("upscale", tmp_path / "in.jpg", tmp_path / "out", "--model", "bicubic")
+    options = ("--scale", 4, "--format", "png", "--strip", "--tile", 7)
+    assert run(*command)[0] == run(*command, *options)[0] == 0
+    with Image.open(tmp_path / "out" / "in.jpg") as plain:
+        assert plain.size == (48, 40)
+        assert plain.getexif()[0x010F] == "camera"
+    with Image.open(tmp_path / "out" / "in.png") as image:
+        assert image.size == (96, 80)
+        assert not image.getexif()
+        source = np.asarray(Image.open(tmp_path / "in.jpg"))
+        expected = upscaling.upscale(source, models.bicubic(), 4).astype(int)
+        assert np.abs(np.asarray(image) - expected).max() <= 1
+    before = (tmp_path / "out" / "in.png").stat().st_mtime_ns
+    run(*command, *options, "--overwrite")
+    assert (tmp_path / "out" / "in.png").stat().st_mtime_ns > before
+
+
+def _exif() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x010F] = "camera"
+    return exif
+
+
+def test_shards_share_the_work(run, photo_folder, tmp_path):
+    done = []
+    for part in (1, 2):
+        out = tmp_path / f"out{part}"
+        code, *_ = run("upscale", photo_folder, out, "--model", "nearest", "--shard", f"{part}/2")
+        assert code == 0
+        done += [path.name for path in out.iterdir()]
+    assert sorted(done) == sorted(path.name for path in photo_folder.iterdir())
 
 
 # --- train
@@ -394,6 +478,25 @@ def test_train_refuses_bad_input(run, photo_folder, large_photos, tmp_path):
             path.unlink()
     refused(run("train", large_photos, out_file), large_photos, "one photo")
     assert {p.name for p in tmp_path.iterdir()} == {"photos", "large"}
+
+
+# --- export
+
+
+@pytest.mark.parametrize(("name", "options"), [("net.onnx", ()), ("net", ("--format", "tflite"))])
+def test_export(run, tmp_path, name, options):
+    code, out, _ = run("export", tmp_path / name, "--model", "espcn", *options)
+    assert code == 0
+    assert out.startswith(f"{tmp_path / name}")
+    assert out.count("\n") == 1
+    again = run("export", tmp_path / name, "--model", "espcn", *options)
+    refused(again, tmp_path / name, "overwrite")
+
+
+def test_export_refuses_bad_input(run, tmp_path):
+    refused(run("export", tmp_path / "net.onnx", "--model", "resnet"), "resnet", "residual-mse")
+    refused(run("export", tmp_path / "gone" / "net.onnx"), tmp_path / "gone")
+    assert not list(tmp_path.iterdir())
 
 
 # --- interruption

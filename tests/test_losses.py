@@ -334,9 +334,9 @@ def test_one_wrong_grey_level_by_hand():
         "luma": luma,
         "mse+luma": (36 / 48 + luma) / 2,
     }
-    assert expectations.keys() == losses.PIXEL_LOSSES.keys()
     pooled = expectations["mse+luma"] + 0.01
     expectations["psnr"] = -10 * np.log10(255**2 / pooled)
+    assert expectations.keys() == losses.PIXEL_LOSSES.keys()
     for pixel, expected in expectations.items():
         loss = PixelAndPerceptualLoss(pixel, perceptual_weight=0.0)
         assert float(loss(truth, prediction)) == pytest.approx(expected, rel=1e-4)

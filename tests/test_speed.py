@@ -10,15 +10,12 @@ import pytest
 import srlib
 from experiments import speed, speed_networks, speed_profile
 from experiments.speed_networks import KERAS_NORMALIZATION, Network, Settings
-from srlib import models, results, timing, training, weights
+from srlib import export, models, results, timing, training, weights
 from srlib.backend import tf
 
 TINY = Settings(
     16, 8, 2, 1, 8, (4,), (8, 12), (1,), (4,), 8, rounds=1, patience=0.0
 )  # fmt: skip
-keras_export_on_numpy_2 = pytest.mark.filterwarnings(
-    "ignore:In the future `np.object`:FutureWarning"
-)
 
 
 class Clock:
@@ -203,7 +200,6 @@ def small(monkeypatch) -> Network:
     return network
 
 
-@keras_export_on_numpy_2
 def test_the_exported_network_is_equal_up_to_the_borders(small, tmp_path, rng):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
@@ -215,12 +211,11 @@ def test_the_exported_network_is_equal_up_to_the_borders(small, tmp_path, rng):
         np.testing.assert_allclose(run(images), model(images, training=False), atol=1e-5)
 
 
-@keras_export_on_numpy_2
 def test_an_export_that_differs_is_not_timed(small, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
-    monkeypatch.setattr(speed_networks, "ONNX_TOLERANCE", -1.0)
-    with pytest.raises(RuntimeError, match="the exported network differs"):
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    with pytest.raises(export.ExportError, match="not written, for its picture differs"):
         speed_networks.onnx_engine(weights.load("small"), tmp_path)
 
 
@@ -231,7 +226,6 @@ def one_second(self, contenders, once=False):
     return dict.fromkeys(contenders, 1.0)
 
 
-@keras_export_on_numpy_2
 def test_a_network_at_work(small, monkeypatch):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
@@ -442,7 +436,7 @@ def test_the_recorded_numbers_agree_with_each_other():
         assert row["share"] == pytest.approx(
             row["gflops"] / roof[row["channels"]]["inference"], rel=2e-3
         )
-        assert row.get("difference", 0) <= speed_networks.ONNX_TOLERANCE
+        assert row.get("difference", 0) <= export.TOLERANCE
     for row in record["training"]:
         assert row["images_per_second"] == pytest.approx(
             row["batch_size"] / row["seconds"], rel=2e-3

@@ -1,12 +1,17 @@
 """The zoo: what is written comes back, and nothing else is accepted."""
 
+import ast
+import contextlib
 import hashlib
+import io
 import json
 import os
 import pickle
 import shutil
 import socket
 import struct
+import sys
+import zipfile
 from pathlib import Path
 
 import keras
@@ -15,7 +20,7 @@ import pytest
 import safetensors.numpy
 
 import srlib
-from srlib import models, weights
+from srlib import lpips, models, vgg, weights
 from srlib.upsampling import UPSAMPLERS
 from srlib.weights import WeightsError
 
@@ -213,6 +218,190 @@ def test_a_pickle_is_refused_and_not_executed(saved, tmp_path, vouched):
     assert (tmp_path / "executed").exists()
 
 
+def npz_of_objects(trap: Trap) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, weights=np.array([trap] * 3, object))
+    return file.getvalue()
+
+
+def zip_of_pickles(trap: Trap) -> bytes:
+    """Laid out as PyTorch writes its checkpoints."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({"weights": trap}))
+        archive.writestr("archive/version", "3")
+    return file.getvalue()
+
+
+def header(text: str, data: bytes = b"") -> bytes:
+    return struct.pack("<Q", len(text)) + text.encode() + data
+
+
+def claims(shape: list[int], offsets: list[int]) -> bytes:
+    about = {"dtype": "F16", "shape": shape, "data_offsets": offsets}
+    return header(json.dumps({"stem/kernel": about}), b"\0" * 8)
+
+
+DISGUISED = {
+    "a pickle in the data": lambda trap: header("{}", pickle.dumps(trap)),
+    "an npz of objects": npz_of_objects,
+    "a zip of pickles": zip_of_pickles,
+    "HDF5": lambda _: b"\x89HDF\r\n\x1a\n" + bytes(500),
+    "JSON": lambda _: b'{"stem/kernel": [1, 2, 3]}',
+    "a header of 2**60 bytes": lambda _: struct.pack("<Q", 2**60) + b"{}",
+    "a header that is no JSON": lambda _: header("{{{"),
+    "data beyond the end": lambda _: claims([1000], [0, 2000]),
+    "more data than its shape": lambda _: claims([2], [0, 8]),
+    "a shape that overflows": lambda _: claims([2**40, 2**40], [0, 8]),
+    "negative offsets": lambda _: claims([4], [-8, 0]),
+}
+
+
+@pytest.mark.parametrize("kind", DISGUISED)
+def test_what_only_looks_like_weights_is_refused_and_not_executed(saved, tmp_path, kind):
+    saved.write_bytes(DISGUISED[kind](Trap(tmp_path / "executed")))
+    for vouched in (False, True):
+        if vouched:
+            match_card(saved)
+        with pytest.raises(WeightsError, match=r"net\.safetensors: ") as caught:
+            weights.load(saved)
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "executed").exists()
+
+
+CODE = {"module": "os", "class_name": "mkdir", "config": "executed", "registered_name": "mkdir"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architecture": "__import__('os').mkdir('executed')"},
+        {"architecture": "os.mkdir"},
+        {"architecture": "deepen"},  # a function of srlib.models, but no architecture
+        {"architecture": CODE},
+        {"options": {"dtype": CODE}},
+        {"options": {"dtype": "mixed_bfloat16"}},  # the caller's to choose
+        {"options": {"blocks": CODE}},
+        {"options": {"blocks": [1, 2]}},
+        {"options": {"blocks": None}},
+        {"options": {"blocks": "__import__('os').mkdir('executed')"}},
+        {"options": {"blocks": 1, "filters": "8; import os"}},
+        {"options": {"blocks": 300}},  # as 10**9 would be built for ever
+        {"options": {"blocks": 1, "filters": 10**6}},
+        {"options": {"blocks": 1, "filters": 0}},
+        {"options": {"blocks": 1, "filters": -8}},
+    ],
+    ids=str,
+)
+def test_a_card_describes_a_network_and_calls_nothing(saved, changes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    rewrite_card(saved, **changes)
+    with pytest.raises(WeightsError, match=r"net\.safetensors: .* cannot be built \("):
+        weights.load(saved)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_card_nested_too_deep_is_damaged(saved):
+    saved.with_suffix(".json").write_text("[" * 100_000)
+    with pytest.raises(WeightsError, match=r"net\.json: the model card is missing or damaged"):
+        weights.load(saved)
+
+
+#: Names that a pickle asked for. A hook cannot be removed again, but it does nothing else.
+_asked: list[str] = []
+sys.addaudithook(lambda event, arguments: _asked.append(event) if "pickle" in event else None)
+
+
+def test_nothing_is_unpickled_by_loading(tmp_path, saved):
+    """Python reports every unpickling to its audit hooks, whoever does it."""
+    for file in ("vgg.npz", "lpips.npz"):
+        (tmp_path / file).write_bytes(npz_of_objects(Trap(tmp_path / "executed")))
+    hostile = tmp_path / "hostile.safetensors"
+    hostile.write_bytes(npz_of_objects(Trap(tmp_path / "executed")))
+    shutil.copy(saved.with_suffix(".json"), hostile.with_suffix(".json"))
+    match_card(hostile)
+    named = np.empty((3, 3, 3, 64), object)
+    named[...] = Trap(tmp_path / "executed")
+    np.savez(tmp_path / "named.npz", **{"block1_conv1/kernel": named, "alex/conv1/bias": named})
+    _asked.clear()
+    for name in srlib.available():
+        srlib.load(name)
+    for ask, error in (
+        (lambda: weights.load(hostile), WeightsError),
+        *[
+            (lambda f=f: vgg.load_weights(tmp_path / f), vgg.VGGWeightsError)
+            for f in ("vgg.npz", "named.npz")
+        ],
+        *[
+            (lambda f=f: lpips.lpips(*np.zeros((2, 32, 32, 3)), tmp_path / f),
+             lpips.LPIPSWeightsError)
+            for f in ("lpips.npz", "named.npz")
+        ],
+    ):  # fmt: skip
+        with pytest.raises(error):
+            ask()
+    assert _asked == []
+    assert not (tmp_path / "executed").exists()
+    with np.load(tmp_path / "named.npz", allow_pickle=True) as file:  # the trap and the hook work
+        assert file["alex/conv1/bias"].shape == (3, 3, 3, 64)
+    assert "pickle.find_class" in _asked
+    assert (tmp_path / "executed").exists()
+
+
+UNSAFE_MODULES = {
+    "pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "torch",
+}  # fmt: skip
+UNSAFE_CALLS = {
+    "eval", "exec", "__import__", "load_model", "model_from_json", "enable_unsafe_deserialization",
+    "unsafe_load", "loads_pickle", "read_pickle", "fromstring",
+}  # fmt: skip
+
+
+def unsafe(source: str) -> list[str]:
+    """What in a module could execute what a file says."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [a.name for a in node.names if a.name.split(".")[0] in UNSAFE_MODULES]
+        if isinstance(node, ast.ImportFrom):
+            found += [node.module] if (node.module or "").split(".")[0] in UNSAFE_MODULES else []
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            owner = getattr(getattr(node.func, "value", None), "id", "")
+            options = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
+            found += [name] if name in UNSAFE_CALLS else []
+            if (owner, name) in {("np", "load"), ("numpy", "load")}:
+                found += [] if options.get("allow_pickle") is False else ["np.load"]
+            if options.get("allow_pickle") or options.get("safe_mode", True) is not True:
+                found.append("an unsafe option")
+            if (owner, name) == ("yaml", "load") or options.get("shell"):
+                found.append(f"{owner}.{name}")
+    return found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle", "from torch.serialization import load", "eval(text)",
+        "keras.models.load_model(path)", "np.load(path)", "np.load(path, allow_pickle=True)",
+        "np.load(path, allow_pickle=flag)", "other.load(path, allow_pickle=True)",
+        "keras.saving.deserialize_keras_object(x, safe_mode=False)", "yaml.load(text)",
+        "subprocess.run(command, shell=True)",
+    ],
+)  # fmt: skip
+def test_the_search_for_unsafe_code_finds_it(source):
+    assert unsafe(source)
+
+
+def test_no_code_of_srlib_can_execute_a_file():
+    modules = sorted(Path(srlib.__file__).parent.rglob("*.py"))
+    assert len(modules) > 20
+    found = {path.name: unsafe(path.read_text()) for path in modules}
+    assert {name: what for name, what in found.items() if what} == {}
+    assert not unsafe("np.load(path, allow_pickle=False)")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -351,6 +540,18 @@ def test_another_ending_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@contextlib.contextmanager
+def files_of_at_most(size: int):
+    """The operating system refuses to write more, as on a full disk."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 @pytest.mark.parametrize("fault", ["replace", "write", "card"])
 def test_an_interrupted_save_leaves_the_old_model(saved, fault, monkeypatch):
     before = {p.name: p.read_bytes() for p in saved.parent.iterdir()}
@@ -360,16 +561,11 @@ def test_an_interrupted_save_leaves_the_old_model(saved, fault, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
-    def disk_full(path, content):
-        with open(path, "wb") as file:
-            file.write(content[:50])
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, contextlib.ExitStack() as stack:
         if fault == "replace":
             patch.setattr(os, "replace", killed)
         if fault == "write":
-            patch.setattr(Path, "write_bytes", disk_full)
+            stack.enter_context(files_of_at_most(5000))
         with pytest.raises((KeyboardInterrupt, OSError, TypeError)):
             weights.save(other, saved, "residual", SMALL["residual"], **about)
     assert {p.name: p.read_bytes() for p in saved.parent.iterdir()} == before

@@ -1,0 +1,157 @@
+"""What the ``srlib`` command does; :mod:`srlib.cli` says how it is asked.
+
+TensorFlow is imported inside the functions: usage errors must not wait for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from srlib.files import write_whole
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """``srlib evaluate``: score models on a folder of photos."""
+    from dataclasses import replace
+
+    from srlib import data, evaluation, lpips, weights
+
+    if options.json:  # before hours of scoring, not after
+        if options.json.is_dir():
+            raise IsADirectoryError(f"{options.json}: is a folder; name a file")
+        if not options.json.parent.is_dir():
+            raise FileNotFoundError(
+                f"{options.json}: there is no folder {options.json.parent}; make it first"
+            )
+    if options.lpips:
+        lpips.origin()  # fails now where there are no weights
+    chosen = {name: weights.load(name) for name in options.model}
+    protocol = replace(evaluation.PROTOCOLS[options.protocol], size=options.size)
+    photos = data.photos(options.photos, options.split or _default_split(options.photos))
+    scores = evaluation.evaluate(chosen, photos, protocol, with_lpips=options.lpips)
+    print(scores.table())
+    if options.json:
+        text = json.dumps({"photos": str(options.photos)} | scores.as_json(), indent=1)
+        write_whole(options.json, text + "\n")
+
+
+def _default_split(photos: str) -> str:
+    from srlib import download, sources
+
+    known = photos == "embedded" or photos in download.DATASETS
+    return "test" if known or sources.has_splits(Path(photos)) else "all"
+
+
+def upscale(options: argparse.Namespace) -> int:
+    """``srlib upscale``: enlarge photos; 1 where any could not be."""
+    from srlib import folder, upscaling
+
+    *inputs, output = map(Path, options.paths) if len(options.paths) > 1 else (*options.paths, None)
+    jobs, report = folder.plan(
+        [Path(path) for path in inputs], output, options.scale, options.format, options.shard
+    )
+    model = upscaling.named(options.model)
+
+    def work(source: Path, target: Path, on_tile: Callable[[int], None]) -> None:
+        upscaling.upscale(
+            source,
+            model,
+            options.scale,
+            tile=options.tile,
+            output=target,
+            overwrite=True,  # what exists was skipped already, or is meant to go
+            strip=options.strip,
+            on_tile=on_tile,
+        )
+
+    folder.run(jobs, work, report, options.overwrite, options.workers, _complain)
+    total = len(report.done) + len(report.skipped) + len(report.failed)
+    if len(report.done) == total == 1:
+        print(f"{report.done[0]}: {options.scale} times as large, by {options.model}")
+    elif total > 1 or report.skipped:
+        skipped = f"{len(report.skipped)} skipped (exist; --overwrite makes them anew)"
+        print(f"{len(report.done)} enlarged, {skipped}, {len(report.failed)} failed")
+    return 1 if report.failed else 0
+
+
+def _complain(message: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(f"srlib: error: {message}", file=sys.stderr)
+
+
+def train(options: argparse.Namespace) -> None:
+    """``srlib train``: train, or go on training, and write weights with a card."""
+    from dataclasses import asdict
+
+    from srlib import data, training, weights
+
+    if options.out.suffix != weights.SUFFIX:
+        raise weights.WeightsError(f"{options.out}: must end in {weights.SUFFIX}")
+    recipe = training.Recipe(
+        loss=options.loss,
+        perceptual_weight=options.perceptual,
+        epochs=options.epochs,
+        steps_per_epoch=options.steps,
+        batch_size=options.batch_size,
+        crop=48 if options.architecture == "residual" else None,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+    )
+    photos = data.photos(options.photos, "train", smallest=recipe.size)
+    if len(photos) < 2:
+        raise ValueError(f"{options.photos}: has one photo to train on; give at least two")
+    photos, held_out = photos.hold_out(max(1, min(128, len(photos) // 8)))
+    validation = data.pairs(held_out)
+    model = training.build_for(options.architecture, recipe)
+    if options.start:
+        model = weights.interpolate(model, weights.load(options.start), 1.0)
+    run_dir = options.run_dir or options.out.with_suffix(".run")
+    history = training.train(model, photos, validation, recipe, run_dir)
+    weights.save(
+        model,
+        options.out,
+        options.architecture,
+        data={"source": photos.source, "photos": len(photos), "validation": len(held_out)},
+        recipe=asdict(recipe),
+        history=history,
+        **training.machine(),
+    )
+    rank = (lambda row: -row["val_loss"]) if options.perceptual else (lambda row: row["val_psnr"])
+    best = max(history, key=rank)["val_psnr"]
+    print(f"{options.out}: validation PSNR {best:.2f} dB; use it with --model {options.out}")
+
+
+def export(options: argparse.Namespace) -> None:
+    """``srlib export``: write a network for other runtimes."""
+    from srlib import export
+
+    done = export.export(
+        options.model,
+        options.target,
+        options.format,
+        overwrite=options.overwrite,
+        check=not options.no_check,
+    )
+    print(done)
+
+
+def models(options: argparse.Namespace) -> None:
+    """``srlib models``: list the zoo or print a card."""
+    from srlib import weights
+
+    if options.name:
+        card = weights.card(options.name)
+        phase = card
+        while phase:  # a phase's history is long; the phases before it have theirs
+            phase.pop("history", None)
+            phase = phase.get("before")
+        print(json.dumps(card, indent=2))
+        return
+    for name in weights.available():
+        card = weights.card(name)
+        print(f"{name:<18} {card['parameters']:>10,} parameters  {card['summary']}")
