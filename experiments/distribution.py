@@ -86,9 +86,9 @@ def lose_worker(start: Start, victim: int, whole: Checkpoint) -> dict[str, Any]:
     left = Checkpoint(start.run).state
     return {
         "killed": "chief" if victim == 0 else "worker",
-        "other's exit code": code,
-        "other's message": survivor.error,
-        "saved step": left["epoch"] * start.recipe.steps_per_epoch + left["step"],
+        "exit_code": code,
+        "message": survivor.error,
+        "saved_step": left["epoch"] * start.recipe.steps_per_epoch + left["step"],
         "differences": differences(run_workers(start), whole),
     }
 
@@ -125,6 +125,7 @@ def measure(folder: Path) -> dict[str, Any]:
         "hourglass": {name: curve(run) for name, run in hourglass.items()},
         "killed": {
             "steps": TINY.epochs * TINY.steps_per_epoch,
+            "steps_per_epoch": TINY.steps_per_epoch,
             "kills": kills,
             "differences": differences(Checkpoint(folder / "killed"), whole),
         },

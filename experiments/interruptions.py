@@ -31,7 +31,7 @@ TINY = Recipe(
 )
 NETWORK = {"blocks": 1, "filters": 8}
 #: A child that says nothing for so long is stuck.
-PATIENCE = 60
+PATIENCE = 180
 
 
 @dataclass(frozen=True)

@@ -67,13 +67,20 @@ def parser() -> argparse.ArgumentParser:
         help="enlarge photos twofold or fourfold",
         description="Enlarge photos of any size. Metadata, colour profile, transparency and "
         "16 bits are kept. What exists is skipped, so that an interrupted run can go on.",
+        usage="%(prog)s [options] IN [IN ...] [OUT]",
+        epilog="Examples: srlib upscale photo.jpg; srlib upscale photos/ large/ --scale 4; "
+        "srlib upscale *.jpg -o large/ --format png",
     )
     one.add_argument(
         "paths",
         nargs="+",
-        metavar="IN... OUT",
-        help="image files and folders, then a file (for one file) or a folder to write to; "
-        "one path alone is enlarged beside itself, photo.jpg as photo-x2.jpg",
+        type=Path,
+        metavar="PATH",
+        help="image files and folders, and then, unless -o names it, where to write: a new file "
+        "or a folder; one path alone is enlarged beside itself, photo.jpg as photo-x2.jpg",
+    )
+    one.add_argument(
+        "-o", "--output", type=Path, metavar="OUT", help="a file (for one file) or a folder"
     )
     one.add_argument("--model", default="residual-mse", help=f"{MODEL_HELP} (default: %(default)s)")
     one.add_argument(
@@ -81,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument(
         "--format",
+        type=lambda name: {"jpg": "jpeg", "tif": "tiff"}.get(name, name),
         choices=("png", "jpeg", "webp", "tiff"),
         help="of the results in a folder (default: each photo's own; PNG for GIF and others)",
     )
@@ -145,6 +153,13 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument(
         "--seed", type=int, default=0, help=f"of weights, order, crops and flips {default}"
+    )
+    one.add_argument(
+        "--strategy",
+        choices=("none", "mirrored", "multiworker"),
+        default="none",
+        help="mirrored: on all GPUs of this machine; multiworker: on the machines in TF_CONFIG, "
+        f"each of which runs this command (chapter 12) {default}",
     )
     one.add_argument("--run-dir", type=Path, help="where to keep the state (default: OUT.run)")
     one.set_defaults(run=commands.train)

@@ -50,10 +50,14 @@ def upscale(options: argparse.Namespace) -> int:
     """``srlib upscale``: enlarge photos; 1 where any could not be."""
     from srlib import folder, upscaling
 
-    *inputs, output = map(Path, options.paths) if len(options.paths) > 1 else (*options.paths, None)
-    jobs, report = folder.plan(
-        [Path(path) for path in inputs], output, options.scale, options.format, options.shard
-    )
+    inputs, output = options.paths, options.output
+    if output is None and len(inputs) > 1:
+        *inputs, output = inputs
+        if output.is_file():  # two photos, say by a wildcard, are not a photo and its result
+            raise FileExistsError(
+                f"{output}: exists, so it is not taken for the output; name the output with -o"
+            )
+    jobs, report = folder.plan(inputs, output, options.scale, options.format, options.shard)
     model = upscaling.named(options.model)
 
     def work(source: Path, target: Path, on_tile: Callable[[int], None]) -> None:
@@ -72,7 +76,9 @@ def upscale(options: argparse.Namespace) -> int:
     total = len(report.done) + len(report.skipped) + len(report.failed)
     if len(report.done) == total == 1:
         print(f"{report.done[0]}: {options.scale} times as large, by {options.model}")
-    elif total > 1 or report.skipped:
+    elif len(report.skipped) == total == 1:
+        print(f"{report.skipped[0]}: exists, skipped; --overwrite makes it anew")
+    elif total > 1:
         skipped = f"{len(report.skipped)} skipped (exist; --overwrite makes them anew)"
         print(f"{len(report.done)} enlarged, {skipped}, {len(report.failed)} failed")
     return 1 if report.failed else 0
@@ -88,8 +94,9 @@ def train(options: argparse.Namespace) -> None:
     """``srlib train``: train, or go on training, and write weights with a card."""
     from dataclasses import asdict
 
-    from srlib import data, training, weights
+    from srlib import data, distribute, hardware, training, weights
 
+    strategy = distribute.strategy(options.strategy)  # before TensorFlow computes anything
     if options.out.suffix != weights.SUFFIX:
         raise weights.WeightsError(f"{options.out}: must end in {weights.SUFFIX}")
     recipe = training.Recipe(
@@ -111,7 +118,7 @@ def train(options: argparse.Namespace) -> None:
     if options.start:
         model = weights.interpolate(model, weights.load(options.start), 1.0)
     run_dir = options.run_dir or options.out.with_suffix(".run")
-    history = training.train(model, photos, validation, recipe, run_dir)
+    history = training.train(model, photos, validation, recipe, run_dir, strategy=strategy)
     weights.save(
         model,
         options.out,
@@ -119,7 +126,7 @@ def train(options: argparse.Namespace) -> None:
         data={"source": photos.source, "photos": len(photos), "validation": len(held_out)},
         recipe=asdict(recipe),
         history=history,
-        **training.machine(),
+        **hardware.machine(),
     )
     rank = (lambda row: -row["val_loss"]) if options.perceptual else (lambda row: row["val_psnr"])
     best = max(history, key=rank)["val_psnr"]

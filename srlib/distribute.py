@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import logging
 import os
 import re
 import warnings
@@ -26,7 +27,7 @@ NAMES = ("mirrored", "multiworker")
 Stream = Callable[[tuple[int, int]], tf.data.Dataset]
 
 
-class WorkerLost(RuntimeError):
+class WorkerLost(ConnectionError):
     """Another worker of the job is gone; the message says how to go on."""
 
 
@@ -50,14 +51,20 @@ def strategy(which: str | tf.distribute.Strategy | None = None) -> tf.distribute
     if isinstance(which, tf.distribute.Strategy):
         return which
     if which == "mirrored":
-        kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
-        devices = [device.name for device in tf.config.list_logical_devices(kind)]
+        tf.get_logger().addFilter(_matters)
+        gpus = tf.config.list_logical_devices("GPU")
+        devices = [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
         # On GPUs TensorFlow's own choice; on CPUs that choice mixes up large networks' sums.
-        exchange = None if kind == "GPU" else tf.distribute.ReductionToOneDevice()
+        exchange = None if gpus else tf.distribute.ReductionToOneDevice()
         return tf.distribute.MirroredStrategy(devices, exchange)
     if which == "multiworker":
         return _multiworker()
     raise ValueError(f"unknown strategy {which!r}: choose one of {('none', *NAMES)}")
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    """Not every sum that is added up."""
+    return record.levelno > logging.INFO
 
 
 @functools.cache  # a process joins its job once

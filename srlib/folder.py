@@ -113,7 +113,7 @@ def _is_file(output: Path, inputs: Sequence[Path]) -> bool:
         in {ending for endings in imagefile.FORMATS.values() for ending in endings} | SUFFIXES
     )
     if looks_so and (len(inputs) > 1 or inputs[0].is_dir()):
-        raise PhotoError(f"{output}: is a file's name; several photos need a folder")
+        raise PhotoError(f"{output}: is a file's name; several photos need a folder as output")
     if not looks_so and output.suffix and len(inputs) == 1 and inputs[0].is_file():
         known = ", ".join(endings[0] for endings in imagefile.FORMATS.values())
         raise PhotoError(f"{output}: cannot write {output.suffix}; choose one of {known}")

@@ -1,6 +1,6 @@
 """What of an enlargement's detail is recovered, and what is invented.
 
-The small photo holds no frequency above half of its own resolution. Whatever
+The small photo holds no frequency, across or down, above half of its own resolution. Whatever
 the enlargement shows there comes from the network's experience with other
 photos. Where the truth is known, that detail can be split in two: the part that
 goes with the truth, and the part that does not. Taught in chapter 10.
@@ -26,7 +26,9 @@ class Detail:
     pixel and band, so that they add up to the images' variance.
 
     Attributes:
-        frequencies: of the bands' middles, in cycles per pixel, up to 0.5.
+        frequencies: of the bands' middles, in cycles per pixel, up to 0.5: the larger
+            of the frequencies across and down. What a grid of pixels can hold is a
+            square in the plane of frequencies, so the bands are square rings.
         truth: what there is; always ``recovered + missing``.
         prediction: what is shown; always ``recovered + invented``.
         recovered: what both have in common.
@@ -52,9 +54,9 @@ class Detail:
 def detail(truth: np.ndarray, prediction: np.ndarray, bands: int = 20) -> Detail:
     """Compare a prediction's detail with the truth's, frequency by frequency.
 
-    What both have in common is their covariance in a ring of the spectrum, over
+    What both have in common is their covariance in a band of the spectrum, over
     all images together; what either has beyond that is invented or missing. The
-    squared error of a ring is the sum of these two. (Only where a prediction is
+    squared error of a band is the sum of these two. (Only where a prediction is
     a mere fainter copy of the truth does their covariance exceed the
     prediction's own energy. Then all of it is recovered, none invented.) A
     network trained on squared errors that has learnt what can be known invents
@@ -63,7 +65,7 @@ def detail(truth: np.ndarray, prediction: np.ndarray, bands: int = 20) -> Detail
     Args:
         truth: uint8, or float in [0, 1], ``(N, H, W, 3)``.
         prediction: of the same shape.
-        bands: rings between no frequency and 0.5 cycles per pixel.
+        bands: square rings between no frequency and 0.5 cycles per pixel.
 
     Raises:
         ValueError: when the shapes differ or are no batch of RGB images.
@@ -75,14 +77,14 @@ def detail(truth: np.ndarray, prediction: np.ndarray, bands: int = 20) -> Detail
             f"and {prediction.shape}"
         )
     height, width = truth.shape[1:3]
-    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
+    down, across = (np.abs(np.fft.fftfreq(size)) for size in (height, width))
     edges = np.linspace(0, 0.5, bands + 1)
-    ring = np.digitize(radius, edges[1:-1]) + bands * (radius > 0.5)
+    ring = np.digitize(np.maximum(down[:, None], across), edges[1:-1])
     sums = np.zeros((3, bands))
     for image, other in zip(truth, prediction, strict=True):
         a, b = _spectrum(image), _spectrum(other)
         for row, product in enumerate((np.abs(a) ** 2, np.abs(b) ** 2, (a.conj() * b).real)):
-            sums[row] += np.bincount(ring.ravel(), product.ravel(), 2 * bands)[:bands]
+            sums[row] += np.bincount(ring.ravel(), product.ravel(), bands)
     real, seen, common = sums / len(truth)
     recovered = np.clip(common, 0, np.minimum(real, seen))  # against the truth is no recovery
     return Detail(

@@ -230,14 +230,19 @@ def _tile(
 def _checked(image: np.ndarray) -> np.ndarray:
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
-        raise ValueError(f"expected an RGB image (H, W, 3), not an array of shape {image.shape}")
+        raise ValueError(
+            f"expected an RGB image (H, W, 3), not an array of shape {image.shape}; "
+            "for grey or transparent pictures give a PIL image"
+        )
     if image.dtype != np.uint16:
         check_range(image)
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise ValueError("the image has values that are not numbers (NaN or infinite)")
     return image
 
 
 def _passes(scale: int) -> int:
-    if scale not in PASSES:
+    if not isinstance(scale, int) or scale not in PASSES:
         raise ValueError(f"scale must be 2 or 4, not {scale!r}")
     return PASSES[scale]
 

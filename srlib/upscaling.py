@@ -46,8 +46,9 @@ def upscale(
     """Enlarge one image of any size; what comes back is the kind that was given.
 
     An array is RGB. A PIL image or a file may be greyscale, transparent, 16
-    bits deep, CMYK, turned by its EXIF tag or animated: see
-    :mod:`srlib.imagefile` for what becomes of each, and of its colour profile.
+    bits deep, CMYK or turned by its EXIF tag: see :mod:`srlib.imagefile` for
+    what becomes of each, and of its colour profile. Of an animated file each
+    frame is enlarged, of an animated PIL image the frame that it stands at.
 
     Args:
         image: ``(H, W, 3)`` uint8, uint16 or float in [0, 1]; or a
@@ -65,7 +66,8 @@ def upscale(
 
     Returns:
         An array ``(scale*H, scale*W, 3)``, uint8 and uint16 as they came and
-        float as float32; or a ``PIL.Image`` of the same mode; or the
+        float as float32; or a ``PIL.Image`` of the same mode
+        (of a palette, RGB or RGBA); or the
         ``pathlib.Path`` of the file written.
 
     Raises:
@@ -87,6 +89,12 @@ def upscale(
             raise TypeError("output is for files alone; this image comes back as a value")
         if isinstance(image, Image.Image):
             return imagefile.enlarge_image(image, enlarge, scale)
+        image = np.asarray(image)
+        if image.dtype.kind not in "uif":
+            raise TypeError(
+                "image must be the path of a file, a PIL image or an RGB array of numbers; "
+                "for several files call this once for each"
+            )
         return enlarge(image)
     source = Path(image)
     target = Path(output) if output is not None else default_target(source, scale)
@@ -103,7 +111,11 @@ def _same(source: Path, target: Path) -> bool:
 def named(model: Model) -> keras.Model:
     """A model itself, or the one of that name; shipped ones are loaded once."""
     if not isinstance(model, (str, os.PathLike)):
+        if not callable(model):
+            raise TypeError(f"model must be a name or a Keras model, not {model!r}; see scale=")
         return model
+    if Path(model).suffix.lower() in sum(imagefile.FORMATS.values(), ()):
+        raise ValueError(f"{model}: is no model; name the file to write with output=")
     if str(model) in (*weights.available(), *weights.BASELINES):
         return _shipped(str(model))
     return weights.load(model)  # a reader's file may change, so it is read again

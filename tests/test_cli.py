@@ -111,7 +111,7 @@ def test_version(capsys):
         (["evaluate", "d", "--size", "big"], "big: must be an even number"),
         (["evaluate", "d", "--protocol", "hsv"], "hsv"),
         (["evaluate", "d", "--model"], "--model"),
-        (["upscale"], "IN"),
+        (["upscale"], "PATH"),
         (["upscale", "in.png", "--scale", "3"], "invalid choice"),
         (["upscale", "in.png", "--format", "gif"], "invalid choice"),
         (["upscale", "in.png", "--tile", "0"], "0: must be a whole number of at least 1"),
@@ -309,9 +309,26 @@ def test_upscale_refuses_bad_input(run, photo_folder, tmp_path):
     (tmp_path / "note.jpg").write_text("no image")
     refused(run("upscale", tmp_path / "note.jpg", target, *fast), tmp_path / "note.jpg")
     refused(run("upscale", source, tmp_path / "out.svg", *fast), tmp_path / "out.svg", ".png")
-    refused(run("upscale", source, source, *fast), source, "input itself")
+    refused(run("upscale", source, "-o", source, *fast), source, "input itself")
+    refused(run("upscale", source, source, *fast), source, "-o")
     refused(run("upscale", source, target, "--model", "resnet"), "resnet", "residual-mse")
     assert {p.name for p in tmp_path.iterdir()} == {"photos", "note.jpg"}
+
+
+def test_two_photos_are_no_photo_and_its_result(run, photo_folder):
+    first, second = sorted(photo_folder.iterdir())[:2]
+    content = second.read_bytes()
+    for more in ((), ("--overwrite",)):
+        refused(run("upscale", first, second, "--model", "nearest", *more), second, "-o")
+        assert second.read_bytes() == content
+    code, *_ = run("upscale", first, second, "--model", "nearest", "-o", photo_folder / "large")
+    assert code == 0
+    assert len(list((photo_folder / "large").iterdir())) == 2
+    command = ("upscale", first, "--model", "nearest", "-o", second)
+    assert run(*command)[:2] == (0, f"{second}: exists, skipped; --overwrite makes it anew\n")
+    assert second.read_bytes() == content
+    assert run(*command, "--overwrite")[0] == 0
+    assert second.read_bytes() != content
 
 
 def test_upscale_does_a_folder_whatever_is_in_it(run, photo_folder, tmp_path):
@@ -369,6 +386,8 @@ def test_upscale_passes_every_option_on(run, photo_folder, tmp_path):
         source = np.asarray(Image.open(tmp_path / "in.jpg"))
         expected = upscaling.upscale(source, models.bicubic(), 4).astype(int)
         assert np.abs(np.asarray(image) - expected).max() <= 1
+    assert run(*command[:2], "-o", tmp_path / "also", *command[3:], "--format", "jpg")[0] == 0
+    assert (tmp_path / "also" / "in.jpg").is_file()
     before = (tmp_path / "out" / "in.png").stat().st_mtime_ns
     run(*command, *options, "--overwrite")
     assert (tmp_path / "out" / "in.png").stat().st_mtime_ns > before

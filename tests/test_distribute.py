@@ -1,8 +1,12 @@
 """srlib.distribute: several devices compute what one does, and a lost worker loses nothing."""
 
 import json
+import os
+import re
+import subprocess
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -226,6 +230,29 @@ def test_a_job_that_does_not_come_together(monkeypatch, error, kind, message):
     monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", fail)
     with pytest.raises(kind, match=message):
         distribute.strategy("multiworker")
+
+
+def test_the_batch_job_in_the_book_tells_every_process_who_it_is(tmp_path):
+    """Run as it stands, with stand-ins for Slurm's programs."""
+    page = json.loads((Path(__file__).parents[1] / "book" / "12-gpus.ipynb").read_text())
+    text = "\n\n".join("".join(cell["source"]) for cell in page["cells"])
+    (script,) = re.findall(r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", text, re.DOTALL)
+    programs = {
+        "scontrol": 'test "$*" = "show hostnames n[1-2]" && printf "n1\\nn2\\n"',
+        "srun": 'for i in 0 1; do SLURM_PROCID=$i "$@"; done',
+        "srlib": 'echo "$TF_CONFIG"',
+    }
+    for name, body in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=True,
+        env={"PATH": path, "SLURM_JOB_NODELIST": "n[1-2]"},
+    )  # fmt: skip
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [job["task"] for job in told] == [{"type": "worker", "index": i} for i in (0, 1)]
+    assert all(job["cluster"] == {"worker": ["n1:2222", "n2:2222"]} for job in told)
 
 
 def several(count: int) -> distribute.Team:

@@ -98,7 +98,9 @@ def test_files_and_folders_together(photos, tmp_path):
 @pytest.mark.parametrize("output", ["out.png", "out.gif", "photos/b.jpg"])
 def test_several_photos_need_a_folder(photos, tmp_path, output):
     for inputs in ([photos], [photos / "a.png", photos / "sub" / "c.tif"]):
-        with pytest.raises(PhotoError, match="is a file's name; several photos need a folder"):
+        with pytest.raises(
+            PhotoError, match="is a file's name; several photos need a folder as output"
+        ):
             plan(inputs, tmp_path / output)
 
 

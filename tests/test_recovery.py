@@ -62,9 +62,18 @@ def test_the_squared_error_is_what_is_invented_and_what_is_missing():
 
 def test_energies_add_up_to_the_variance():
     truth = noise(2)
-    inside = np.pi / 4  # of the square of all frequencies, the rings cover the inscribed disc
     variance = np.var(219 * truth[..., 0])
-    assert detail(truth, truth).truth.sum() == pytest.approx(inside * variance, rel=0.05)
+    assert detail(truth, truth).truth.sum() == pytest.approx(variance, rel=0.05)
+
+
+def test_what_a_small_photo_holds_is_a_square_of_frequencies():
+    """A diagonal wave that half the pixels can carry is not beyond the limit, a steeper one is."""
+    y, x = np.mgrid[:64, :64]
+    for across, beyond in ((15, False), (17, True)):  # of 64: the limit is 16
+        wave = 0.5 + 0.3 * np.sin(2 * np.pi * (15 * y + across * x) / 64)
+        found = detail(wave[None, ..., None].repeat(3, -1), noise(0)[:1])
+        above = found.frequencies > LIMIT
+        assert (found.truth[above].sum() > 0.5 * found.truth.sum()) == beyond
 
 
 def test_against_the_truth_is_not_recovered():

@@ -230,7 +230,7 @@ def test_odd_tiles_are_refused(tile):
         enlarge(network("bicubic"), pixels(4, 4), tile=tile)
 
 
-@pytest.mark.parametrize("scale", [1, 3, 8, "2"])
+@pytest.mark.parametrize("scale", [1, 3, 8, "2", 2.0])
 def test_odd_scales_are_refused(scale):
     with pytest.raises(ValueError, match="scale must be 2 or 4"):
         enlarge(network("bicubic"), pixels(4, 4), scale=scale)

@@ -59,6 +59,24 @@ def test_upscale_refuses_what_is_no_image(bicubic, shape):
     assert str(shape) in str(caught.value)
 
 
+@pytest.mark.parametrize("image", [None, ["a.jpg", "b.jpg"], np.ones((4, 4, 3), bool)])
+def test_what_is_no_image_at_all_is_refused(bicubic, image):
+    with pytest.raises(TypeError, match="the path of a file, a PIL image or an RGB array"):
+        upscale(image, bicubic)
+
+
+def test_an_array_of_no_numbers_is_refused(bicubic):
+    with pytest.raises(ValueError, match="NaN"):
+        upscale(np.full((4, 4, 3), np.nan), bicubic)
+
+
+def test_arguments_in_the_wrong_place_are_named():
+    with pytest.raises(ValueError, match=r"big\.jpg: is no model; name the file .* output="):
+        upscale("photo.jpg", "big.jpg")
+    with pytest.raises(TypeError, match="not 4; see scale="):
+        upscale("photo.jpg", 4)
+
+
 def test_an_array_as_large_as_you_like(residual):
     photo = smooth_photo(300, 280, 3)
     whole = predict(residual, photo[None])[0]
