@@ -71,6 +71,7 @@ __all__ = [
     "resize",
     "results",
     "runtimes",
+    "scaling",
     "self_ensemble",
     "sources",
     "ssim",

@@ -119,6 +119,8 @@ def train(options: argparse.Namespace) -> None:
         model = weights.interpolate(model, weights.load(options.start), 1.0)
     run_dir = options.run_dir or options.out.with_suffix(".run")
     history = training.train(model, photos, validation, recipe, run_dir, strategy=strategy)
+    if not distribute.Team(strategy).is_chief:  # of several machines one writes
+        return
     weights.save(
         model,
         options.out,

@@ -13,7 +13,7 @@ from functools import partial
 from srlib import data, distribute, models
 from srlib.backend import keras, tf
 from srlib.checkpoint import Checkpoint
-from srlib.hardware import fast_precision, machine  # noqa: F401 (until commands.py is changed)
+from srlib.hardware import fast_precision
 from srlib.losses import PerceptualLoss, PixelAndPerceptualLoss
 from srlib.metrics import PSNR
 from srlib.sources import PhotoSet

@@ -16,11 +16,10 @@ def test_a_ring_adds_up_with_the_bytes_of_the_formula(devices, piece):
     expected = held.sum(0)
     sent = np.zeros(devices)
     for step in range(2 * (devices - 1)):
-        adding = step < devices - 1
-        outgoing = [(d, (d - step + (not adding)) % devices) for d in range(devices)]
-        if not adding:
-            outgoing = [(d, (d + 1 - (step - devices + 1)) % devices) for d in range(devices)]
-        messages = [(d, k, held[d, k].copy()) for d, k in outgoing]
+        adding = step < devices - 1  # then the sums go round
+        first = -step if adding else 1 - (step - devices + 1)
+        pieces = [(d, (d + first) % devices) for d in range(devices)]
+        messages = [(d, k, held[d, k].copy()) for d, k in pieces]
         for device, k, content in messages:
             neighbour = (device + 1) % devices
             held[neighbour, k] = held[neighbour, k] + content if adding else content
