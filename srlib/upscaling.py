@@ -53,7 +53,7 @@ def upscale(
     Args:
         image: ``(H, W, 3)`` uint8, uint16 or float in [0, 1]; or a
             ``PIL.Image``; or the path of an image file.
-        model: a name for :func:`srlib.load`, or a model from ``srlib.load``,
+        model: a name for :func:`srlib.weights.load`, or a model from ``srlib.load``,
             ``srlib.models`` or ``srlib.self_ensemble``.
         scale: 2, or 4 for the network applied twice.
         tile: see :func:`srlib.tiles.enlarge`.

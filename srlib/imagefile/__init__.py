@@ -35,7 +35,7 @@ from srlib.sources import PhotoError
 
 __all__ = ["FORMATS", "Enlarge", "enlarge_file", "enlarge_image", "pixel_count", "target_format"]
 
-#: What can be written: a format's name and its endings, of which the first is the default.
+#: The formats that can be written, with their endings; the first of those is the default.
 FORMATS: dict[str, tuple[str, ...]] = {
     "png": (".png",),
     "jpeg": (".jpg", ".jpeg"),
