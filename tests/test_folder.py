@@ -272,6 +272,14 @@ def _planned(photos, tmp_path, work):
 
 # --- the command, interrupted for real
 
+#: Started by a script in the background, we inherit that Ctrl-C is ignored.
+AS_IN_A_TERMINAL = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from srlib.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
 
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"]
@@ -283,7 +291,7 @@ def test_an_interrupted_command_leaves_whole_files_and_goes_on(tmp_path, number,
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(smooth_photo(120, 130, i)).save(path)
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "srlib.cli", "upscale", str(root), str(out)]
+    command = [sys.executable, "-c", AS_IN_A_TERMINAL, "upscale", str(root), str(out)]
     command += ["--model", "espcn", "--tile", "24"]
     environment = os.environ | {"PYTHONPATH": str(Path(srlib.__file__).parents[1])}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
