@@ -49,6 +49,27 @@ def photo_folder(tmp_path) -> Path:
 
 
 @pytest.fixture(scope="module")
+def bicubic():
+    from srlib import models  # here, for the tests that need no TensorFlow
+
+    return models.bicubic()
+
+
+@pytest.fixture(scope="module")
+def residual():
+    """A small network whose last layer does not start at zero."""
+    from srlib import models
+    from srlib.backend import keras
+
+    keras.utils.set_random_seed(5)
+    model = models.residual(blocks=1, filters=4)
+    for variable in model.get_layer("upsample").variables:
+        noise = np.random.default_rng(5).normal(0, 0.1, variable.shape)
+        variable.assign(noise.astype(np.float32))
+    return model
+
+
+@pytest.fixture(scope="module")
 def no_screen():
     """Figures are drawn into memory."""
     before = plt.get_backend()

@@ -10,23 +10,6 @@ from srlib import inference, models
 from srlib.backend import tf
 from srlib.inference import predict
 
-
-@pytest.fixture(scope="module")
-def bicubic():
-    return models.bicubic()
-
-
-@pytest.fixture(scope="module")
-def residual():
-    """A small network whose last layer does not start at zero."""
-    keras.utils.set_random_seed(5)
-    model = models.residual(blocks=1, filters=4)
-    for variable in model.get_layer("upsample").variables:
-        noise = np.random.default_rng(5).normal(0, 0.1, variable.shape)
-        variable.assign(noise.astype(np.float32))
-    return model
-
-
 # --- arrays
 
 

@@ -2,7 +2,6 @@
 
 import shutil
 
-import keras
 import numpy as np
 import pytest
 from conftest import smooth_photo
@@ -15,23 +14,6 @@ from srlib.inference import predict
 from srlib.resize import upscale as interpolate
 from srlib.sources import PhotoError
 from srlib.upscaling import upscale
-
-
-@pytest.fixture(scope="module")
-def bicubic():
-    return models.bicubic()
-
-
-@pytest.fixture(scope="module")
-def residual():
-    """A small network whose last layer does not start at zero."""
-    keras.utils.set_random_seed(5)
-    model = models.residual(blocks=1, filters=4)
-    for variable in model.get_layer("upsample").variables:
-        noise = np.random.default_rng(5).normal(0, 0.1, variable.shape)
-        variable.assign(noise.astype(np.float32))
-    return model
-
 
 # --- arrays
 
