@@ -29,9 +29,8 @@ from srlib.backend import tf
 #: Width and height of the photos, in pixels: 1, 6 and 24 megapixels.
 SIZES = ((1200, 800), (3000, 2000), (6000, 4000))
 QUICK_SIZES = ((96, 64), (120, 80))
-#: Network -> how it is tiled: "auto", or None for the whole photo at once.
-TILED = (("residual-mse", "auto"), ("espcn", "auto"))
-#: The largest photo that is also enlarged at once, in pixels: beyond, memory ends.
+NETWORKS = ("residual-mse", "espcn")
+#: The largest photo that the first is also given at once, in pixels: beyond, memory ends.
 WHOLE = 6_000_000
 TILES = (32, 64, 128, 256, 512)
 
@@ -130,14 +129,14 @@ def sweep(quick: bool) -> list[dict[str, float]]:
 
 def measure(quick: bool) -> dict[str, object]:
     """Everything, in one run."""
-    names = [name for name, _ in TILED]
-    content: dict[str, object] = {"roofs": roofs(names, quick), "photos": []}
+    content: dict[str, object] = {"roofs": roofs(NETWORKS, quick), "photos": []}
     with tempfile.TemporaryDirectory() as folder:
         for width, height in QUICK_SIZES if quick else SIZES:
             photo = Path(folder) / "photo.jpg"
             mosaic(width, height).save(photo, quality=95)
-            whole = (("residual-mse", None),) if width * height <= WHOLE else ()
-            for name, tile in (*TILED, *whole):
+            runs: list[tuple[str, str | None]] = [(name, "auto") for name in NETWORKS]
+            runs += [(NETWORKS[0], None)] if width * height <= WHOLE else []
+            for name, tile in runs:
                 row = {"model": name, "width": width, "height": height, "tiled": tile is not None}
                 row |= measure_one(name, photo, tile)
                 gflop = models.flops(srlib.load(name), height, width) / 1e9
