@@ -3,7 +3,7 @@
     python -m experiments.ablation --photos DIR
 
 Four networks, one change each, same photos, recipe and budget. Writes
-srlib/recorded/ablation.json; resumable.
+srlib/book/recorded/ablation.json; resumable.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from experiments.train_zoo import (
     open_photos,
     run_job,
 )
-from srlib import data, evaluation, models, results, training
+from srlib import data, evaluation, models, training
+from srlib.book import results
 
 RECIPE = replace(HOURGLASS, epochs=3)
 #: run -> (label in the figure, job)

@@ -2,8 +2,8 @@
 
     python -m experiments.benchmark --photos DIR [--benchmarks DIR] [--folder DIR ...]
 
-DIR holds Set5/ and Set14/ for the second. Needs LPIPS weights (srlib.lpips). Writes
-srlib/recorded/benchmark.json after each model, and leaves out what that file already
+DIR holds Set5/ and Set14/ for the second. Needs LPIPS weights (srlib.metrics.lpips). Writes
+srlib/book/recorded/benchmark.json after each model, and leaves out what that file already
 holds of the same weights, photos and protocol: run it again after training one network.
 """
 
@@ -20,14 +20,19 @@ from typing import Any
 
 import numpy as np
 
-from srlib import data, evaluation, lpips, metrics, models, pitfalls, results, sources, weights
-from srlib.backend import keras
-from srlib.ensemble import self_ensemble
+from srlib import data, errors, evaluation, models
+from srlib._backend import keras
+from srlib.book import pitfalls, results
+from srlib.book.standings import ENSEMBLE
+from srlib.data import photoset
+from srlib.data.photoset import PhotoSet
 from srlib.evaluation import Protocol
-from srlib.inference import predict
-from srlib.resize import downscale, to_float
-from srlib.sources import PhotoSet
-from srlib.standings import ENSEMBLE
+from srlib.metrics import lpips, psnr_ssim
+from srlib.models import zoo
+from srlib.models.ensemble import self_ensemble
+from srlib.pixels import to_float
+from srlib.resize import downscale
+from srlib.upscaling.network import predict
 
 #: Networks that are scored a second time, with eight-fold self-ensemble.
 ENSEMBLES = ("espcn", "residual-large")
@@ -62,11 +67,11 @@ def entrants() -> dict[str, Entrant]:
         f"fitted to {fitted_to.fingerprint()}",
         lambda: models.fit_linear(models.linear(), *data.pairs(fitted_to)[:2]),
     )
-    for name in weights.available():
-        mark = weights.card(name)["sha256"][:16]
-        found[name] = Entrant(mark, lambda name=name: weights.load(name))
+    for name in zoo.available():
+        mark = zoo.card(name)["sha256"][:16]
+        found[name] = Entrant(mark, lambda name=name: zoo.load(name))
         if name in ENSEMBLES:
-            twice = Entrant(f"{mark} x8", lambda name=name: self_ensemble(weights.load(name)))
+            twice = Entrant(f"{mark} x8", lambda name=name: self_ensemble(zoo.load(name)))
             found[name + ENSEMBLE] = twice
     return found
 
@@ -97,10 +102,10 @@ def batches(test: Test) -> Iterator[Batch]:
     for place, path in enumerate(test.photos.paths):
         try:
             truth = evaluation.truth_of(test.photos[place], protocol)
-        except sources.PhotoError as error:
+        except errors.PhotoError as error:
             test.photos.skip(place, str(error))
             continue
-        same = waiting[grey := sources.is_grey(path)]
+        same = waiting[grey := photoset.is_grey(path)]
         same.append((truth, place))
         if len(same) == most:
             yield Batch(np.stack([t for t, _ in same]), [p for _, p in same], grey)
@@ -119,8 +124,8 @@ def score(model: keras.Model, test: Test) -> dict[str, dict[str, np.ndarray]]:
             # Grey values are luma already (chapter 6).
             channel = "rgb" if batch.grey else protocol.channel
             both = (batch.truths, enlarged)
-            psnr = metrics.psnr(*both, channel=channel, shave=protocol.shave)
-            ssim = metrics.ssim(*both, channel=channel, shave=protocol.shave)
+            psnr = psnr_ssim.psnr(*both, channel=channel, shave=protocol.shave)
+            ssim = psnr_ssim.ssim(*both, channel=channel, shave=protocol.shave)
             columns = [batch.places, np.minimum(psnr, evaluation.CAP), ssim]
             if protocol.channel == "rgb":
                 columns.append(lpips.lpips(*both))
@@ -277,7 +282,7 @@ def main(arguments: list[str] | None = None) -> int:
     photos = data.photos(options.photos, "test", smallest=128).take(options.first)
     sets = [options.benchmarks / name for name in ("Set5", "Set14")] if options.benchmarks else []
     folders = {
-        path.name: sources.folder(path, "all", path.name).take(options.first)
+        path.name: photoset.folder(path, "all", path.name).take(options.first)
         for path in (*sets, *options.folder)
     }
     if len(folders) < len(sets) + len(options.folder):

@@ -4,7 +4,7 @@
 
 Every upsampler and seed is trained with MSE; from there each loss goes on with
 the same weights and the same crops, so that only the loss differs. One row a run
-is appended to srlib/recorded/checkerboard.csv; rows that are there are not made
+is appended to srlib/book/recorded/checkerboard.csv; rows that are there are not made
 again: kill it at any moment and run it again.
 """
 
@@ -23,13 +23,17 @@ import numpy as np
 
 from experiments.loss_arms import CORE, DOSES, MISTAKES, SIDE, Arm, feature_losses
 from experiments.train_zoo import ROOT, open_photos
-from srlib import checkerboard, data, losses, metrics, models, results, training, weights
-from srlib.backend import keras, tf
+from srlib import data, losses, models, training
+from srlib._backend import keras, tf
+from srlib.book import results
 from srlib.evaluation import bootstrap_interval
-from srlib.inference import predict
-from srlib.lpips import lpips
-from srlib.resize import to_uint8, upscale
-from srlib.upsampling import UPSAMPLERS
+from srlib.layers.upsampling import UPSAMPLERS
+from srlib.metrics import checkerboard, psnr_ssim
+from srlib.metrics.lpips import lpips
+from srlib.models import zoo
+from srlib.pixels import to_uint8
+from srlib.resize import interpolate
+from srlib.upscaling.network import predict
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def gradients(
 def measure(model: keras.Model, pairs: data.Pairs) -> dict[str, float | str]:
     """Every index of one network, means over photos; the main one photo by photo too."""
     images = to_uint8(predict(model, pairs.low))
-    found: dict[str, float | str] = {"psnr": float(metrics.psnr(pairs.high, images).mean())}
+    found: dict[str, float | str] = {"psnr": float(psnr_ssim.psnr(pairs.high, images).mean())}
     for period in (2, 4, 8):
         values = checkerboard.excess(images, pairs.high, period)
         found[f"excess{period}"] = float(values.mean())
@@ -179,11 +183,11 @@ def controls(pairs: data.Pairs) -> dict[str, dict]:
     """Shipped networks, baselines, and truths with a known pattern: what the indices read."""
     truth = data.as_float(pairs)[1]
     found = {}
-    zoo = {name: weights.load(name) for name in (*weights.BASELINES, *weights.available())}
-    zoo["linear"] = models.fit_linear(
+    networks = {name: zoo.load(name) for name in (*zoo.BASELINES, *zoo.available())}
+    networks["linear"] = models.fit_linear(
         models.linear(), *data.pairs(data.photos("embedded", "train"))[:2]
     )
-    for name, model in zoo.items():
+    for name, model in networks.items():
         found[name] = measure(model, pairs)
     for amplitude in (0.25, 0.5, 1.0, 2.0):
         pattern = checkerboard.checker(*truth.shape[1:3], amplitude) / 255
@@ -236,7 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Make every row that is missing, then record what they share."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", required=True, help="source or folder of photos")
-    parser.add_argument("--vgg", help="VGG16 weights; default as in srlib.vgg.load_weights")
+    parser.add_argument("--vgg", help="VGG16 weights; default as in srlib.losses.vgg.load_weights")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="where state is kept")
     parser.add_argument("--rows", type=Path, default=results.FOLDER / "checkerboard.csv")
     parser.add_argument("--budget", type=float, default=np.inf, help="stop after so many minutes")
@@ -270,7 +274,7 @@ def main(arguments: list[str] | None = None) -> int:
         {
             "settings": dataclasses.asdict(settings),
             "bicubic": float(
-                metrics.psnr(experiment.test.high, upscale(experiment.test.low)).mean()
+                psnr_ssim.psnr(experiment.test.high, interpolate(experiment.test.low)).mean()
             ),
             "controls": controls(experiment.test),
             "core": list(CORE),

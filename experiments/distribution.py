@@ -4,7 +4,7 @@
 
 On CPU devices and over the machine's own loopback, in processes of their own;
 then with workers and whole runs that are killed. Writes
-srlib/recorded/distribution.json. About two minutes; no timing is recorded.
+srlib/book/recorded/distribution.json. About two minutes; no timing is recorded.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import numpy as np
 
 from experiments import interruptions
 from experiments.interruptions import TINY, Child, Start
-from srlib import data, results, training
-from srlib.checkpoint import Checkpoint
+from srlib import data, training
+from srlib.book import results
+from srlib.training.checkpoint import Checkpoint
 
 RECIPE = training.Recipe(
     epochs=12, steps_per_epoch=5, batch_size=8, crop=16, size=64, learning_rate=2e-3,

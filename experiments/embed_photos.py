@@ -2,7 +2,7 @@
 
     python -m experiments.embed_photos [--wallpapers DIR ...] [--sklearn-images DIR]
 
-Writes srlib/photos/{train,test}/PHOTOGRAPH/N_256.jpg and srlib/photos/ATTRIBUTION.md.
+Writes srlib/data/embedded/{train,test}/PHOTOGRAPH/N_256.jpg and srlib/data/embedded/ATTRIBUTION.md.
 They come from two Debian packages (fetched with apt-get unless --wallpapers is given),
 scikit-image and scikit-learn. The same inputs and Pillow give the same bytes.
 """
@@ -24,8 +24,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from PIL import Image
 
+from srlib.data.photoset import EMBEDDED, read_photo
 from srlib.resize import resize
-from srlib.sources import EMBEDDED, read_photo
 
 SIDE = 256
 #: A photograph gives at most this many squares, so that none dominates training
@@ -274,7 +274,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--wallpapers", type=Path, nargs="+", metavar="DIR", help="unpacked jpgs")
     parser.add_argument("--sklearn-images", type=Path, metavar="DIR", help="china.jpg, flower.jpg")
-    parser.add_argument("--out", type=Path, default=EMBEDDED, help="default: srlib/photos")
+    parser.add_argument("--out", type=Path, default=EMBEDDED, help="default: srlib/data/embedded")
     options = parser.parse_args(arguments)
     new = options.out.with_name(options.out.name + ".new")
     shutil.rmtree(new, ignore_errors=True)

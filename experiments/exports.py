@@ -2,7 +2,7 @@
 
     python -m experiments.exports
 
-On the embedded test photos. Writes srlib/recorded/exports.json.
+On the embedded test photos. Writes srlib/book/recorded/exports.json.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 
 import srlib
-from srlib import data, export, results, weights
-from srlib.resize import to_uint8
-from srlib.runtimes import FORMATS
-from srlib.sources import PhotoSet
+from srlib import data, export
+from srlib.book import results
+from srlib.data.photoset import PhotoSet
+from srlib.export.formats import FORMATS
+from srlib.models import zoo
+from srlib.pixels import to_uint8
 
 #: Of the range: each value of the input is moved by it, up or down, to see what becomes of it.
 GRAIN = 1e-4
@@ -63,7 +65,7 @@ def main() -> int:
     """Measure everything and record it."""
     began = time.perf_counter()
     photos = srlib.photos("embedded", "test")
-    rows = measure((*weights.BASELINES, *srlib.available()), photos)
+    rows = measure((*zoo.BASELINES, *srlib.available()), photos)
     results.write(
         "exports",
         {

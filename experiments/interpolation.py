@@ -2,7 +2,7 @@
 
     python -m experiments.interpolation --photos DIR
 
-Writes srlib/recorded/interpolation.json. Needs LPIPS weights (srlib.lpips), and
+Writes srlib/book/recorded/interpolation.json. Needs LPIPS weights (srlib.metrics.lpips), and
 the job residual-one-to-one of experiments.train_zoo.
 """
 
@@ -15,9 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from experiments.train_zoo import JOBS, ROOT
-from srlib import data, lpips, metrics, results, training, weights
-from srlib.backend import keras
-from srlib.inference import predict
+from srlib import data, training
+from srlib._backend import keras
+from srlib.book import results
+from srlib.metrics import lpips, psnr_ssim
+from srlib.models import zoo
+from srlib.upscaling.network import predict
 
 #: Beyond 1 extrapolates; batch normalisation's variances would become negative there.
 SHARES = {"residual": np.arange(16) / 10, "hourglass": np.arange(11) / 10}
@@ -27,17 +30,17 @@ def score(model: keras.Model, pairs: data.Pairs) -> dict[str, float]:
     """Mean PSNR and LPIPS of a network."""
     images = predict(model, pairs.low)
     return {
-        "psnr": float(metrics.psnr(pairs.high, images).mean()),
+        "psnr": float(psnr_ssim.psnr(pairs.high, images).mean()),
         "lpips": float(np.mean(lpips.lpips(pairs.high, images))),
     }
 
 
 def curve(network: str, pairs: data.Pairs) -> dict[str, list[float]]:
     """Mean PSNR and LPIPS at each share of the perceptual network."""
-    pixel, perceptual = (weights.load(f"{network}-{loss}") for loss in ("mse", "perceptual"))
+    pixel, perceptual = (zoo.load(f"{network}-{loss}") for loss in ("mse", "perceptual"))
     found: dict[str, list[float]] = {"share": [], "psnr": [], "lpips": []}
     for share in SHARES[network]:
-        model = weights.interpolate(pixel, perceptual, float(share))
+        model = zoo.interpolate(pixel, perceptual, float(share))
         for name, value in ({"share": float(share)} | score(model, pairs)).items():
             found[name].append(value)
         print(network, *(f"{name} {values[-1]:.4f}" for name, values in found.items()), flush=True)

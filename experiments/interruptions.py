@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from srlib import checkpoint, data, distribute, files, training
-from srlib.backend import tf
-from srlib.training import Recipe
+from srlib import _files, data, training
+from srlib._backend import tf
+from srlib.training import checkpoint, distribute
+from srlib.training.loop import Recipe
 
 ROOT = Path(__file__).parents[1]
 TINY = Recipe(
@@ -49,7 +50,7 @@ class Start:
         cluster: addresses of all workers, for several.
         index: which of them this is.
         slow: seconds that each piece of a file takes to write.
-        save_seconds: see ``srlib.training.train``.
+        save_seconds: see ``srlib.training.loop.train``.
     """
 
     run: Path
@@ -111,7 +112,7 @@ def _slowly(pause: float) -> Callable:
                 file.write(piece.tobytes())
                 file.flush()
                 time.sleep(pause)
-        files.write_whole(path, content, **options)
+        _files.write_whole(path, content, **options)
         time.sleep(pause)
 
     return write_whole

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from experiments.train_zoo import HELD_OUT, ROOT, Job, publish, run_job
-from srlib import data, sources
-from srlib.sources import PhotoSet
-from srlib.training import Recipe
+from srlib import data
+from srlib.data import photoset
+from srlib.data.photoset import PhotoSet
+from srlib.training.loop import Recipe
 
 #: Photos of bsds_test that decide which epoch is best: none of them is trained on.
 VALIDATION = 32
@@ -112,9 +113,11 @@ JOBS = {
 
 def open_mix(photos: str, textures: Path, mix: Mix, smallest: int) -> tuple[PhotoSet, data.Pairs]:
     """The training photos of a mix, and pairs of other photos for validation."""
-    rest, held_out = sources.folder(textures / "bsds_test", "all", "bsds_test").hold_out(VALIDATION)
+    rest, held_out = photoset.folder(textures / "bsds_test", "all", "bsds_test").hold_out(
+        VALIDATION
+    )
     parts = [
-        rest if name == "bsds_test" else sources.folder(textures / name, "all", name, smallest)
+        rest if name == "bsds_test" else photoset.folder(textures / name, "all", name, smallest)
         for name in mix.textures
     ]
     if mix.photos:

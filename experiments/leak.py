@@ -4,7 +4,7 @@
 
 DIR holds t91/, bsds_train/, bsds_test/ and leak/, the other Set5/. First every
 Set5 image is searched for in every photo; then a short fine-tuning says what
-training on the leak is worth. Writes srlib/recorded/leak.json; the training is
+training on the leak is worth. Writes srlib/book/recorded/leak.json; the training is
 resumable, run by run. Needs scikit-image.
 """
 
@@ -23,9 +23,13 @@ from scipy.ndimage import gaussian_filter
 from skimage.feature import match_template
 
 from experiments.train_zoo import ROOT
-from srlib import data, evaluation, metrics, results, sources, training, weights
-from srlib.files import write_whole
-from srlib.sources import PhotoSet
+from srlib import data, evaluation, pixels, training
+from srlib._files import write_whole
+from srlib.book import results
+from srlib.data import photoset
+from srlib.data.photoset import PhotoSet
+from srlib.metrics import psnr_ssim
+from srlib.models import zoo
 
 MODEL = "residual-mse"
 FOLDERS = ("t91", "bsds_train", "bsds_test")
@@ -49,7 +53,7 @@ RECIPE = training.Recipe(
 
 def luma(photo: np.ndarray) -> np.ndarray:
     """float64 ``(H, W)`` in grey levels."""
-    return metrics.y_channel(photo)[..., 0]
+    return pixels.y_channel(photo)[..., 0]
 
 
 def scaled(image: np.ndarray, scale: float) -> np.ndarray:
@@ -150,7 +154,7 @@ def register(test: np.ndarray, photo: np.ndarray) -> dict:
     height, width = test.shape[:2]
     patch = large[row : row + height, column : column + width]
     height, width = patch.shape[:2]
-    agreement = metrics.psnr(test[:height, :width], patch, channel="y", shave=2)
+    agreement = psnr_ssim.psnr(test[:height, :width], patch, channel="y", shave=2)
     return asdict(fine) | {
         "photo size": photo.shape[:2],
         "test size": test.shape[:2],
@@ -186,16 +190,16 @@ ARMS = {
 
 def extras(textures: Path, scale: float, folder: Path) -> dict[str, PhotoSet]:
     """The photo that each arm adds, by ``Arm.photo``."""
-    photo = sources.read_photo(textures / "leak" / LEAK)
+    photo = photoset.read_photo(textures / "leak" / LEAK)
     reduced = folder / "reduced" / "leak.png"
     reduced.parent.mkdir(parents=True, exist_ok=True)
     if not reduced.exists():
         Image.fromarray(scaled(photo, scale)).save(reduced)
-    others = sources.folder(textures / STAND_IN)
+    others = photoset.folder(textures / STAND_IN)
     alike = [i for i, other in enumerate(others) if other.shape == photo.shape]
     found = {
-        "leak": sources.folder(textures / "leak"),
-        "leak, reduced": sources.folder(reduced.parent),
+        "leak": photoset.folder(textures / "leak"),
+        "leak, reduced": photoset.folder(reduced.parent),
         "stand-in": others.choose(np.array(alike[:1])),
     }
     return {name: replace(photos, source=name, split="all") for name, photos in found.items()}
@@ -210,7 +214,7 @@ def runs(
         photos = common.joined_with(extra[arm.photo], times=len(common) if arm.often else 1)
         for seed in SEEDS:
             name = label.replace(",", "").replace(" ", "-").replace("'", "")
-            model = weights.load(MODEL)
+            model = zoo.load(MODEL)
             print(f"{label}, seed {seed}", flush=True)
             mine = replace(recipe, seed=seed)
             training.train(model, photos, validation, mine, folder / f"{name}-{seed}", verbose=2)
@@ -229,9 +233,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     folder = options.runs / "leak"
     folder.mkdir(parents=True, exist_ok=True)
-    tests = sources.folder(options.benchmarks / "Set5", "all", "Set5")
-    sets = [sources.folder(options.textures / name) for name in FOLDERS]
-    leak = sources.folder(options.textures / "leak")
+    tests = photoset.folder(options.benchmarks / "Set5", "all", "Set5")
+    sets = [photoset.folder(options.textures / name) for name in FOLDERS]
+    leak = photoset.folder(options.textures / "leak")
     others = sets[0].joined_with(sets[1]).joined_with(sets[2]).take(options.sample)
     searched = others.joined_with(leak)
 
@@ -256,7 +260,7 @@ def main(arguments: list[str] | None = None) -> int:
         recipe = replace(RECIPE, steps_per_epoch=options.steps)
         common = sets[0].joined_with(sets[1])
         extra = extras(options.textures, place["scale"], folder)
-        models = {"before": weights.load(MODEL)}
+        models = {"before": zoo.load(MODEL)}
         models |= {
             f"{label}|{seed}": model for label, seed, model in runs(common, extra, recipe, folder)
         }

@@ -5,7 +5,7 @@
 Every arm changes one thing of BASE, a short fine-tuning of `residual-mse`, or
 of TINY_BASE, a short training of the tiny network from the start. Each finished
 arm is a file in runs/levers, so that a killed run goes on. Writes
-srlib/recorded/levers.json.
+srlib/book/recorded/levers.json.
 """
 
 from __future__ import annotations
@@ -22,15 +22,19 @@ from PIL import Image
 
 from experiments.ladder import CLASSIC, EVERYTHING, TINY, TINY_OPTIONS, Mix, Rung, open_mix
 from experiments.train_zoo import ROOT, run_job
-from srlib import data, evaluation, metrics, models, results, sources, training, weights
-from srlib.backend import keras
-from srlib.ensemble import self_ensemble
-from srlib.files import write_whole
-from srlib.inference import predict
-from srlib.resize import to_float, to_uint8
-from srlib.sources import PhotoSet
-from srlib.training import Recipe
-from srlib.upscaling import upscale
+from srlib import data, evaluation, models, training
+from srlib._backend import keras
+from srlib._files import write_whole
+from srlib.book import results
+from srlib.data import photoset
+from srlib.data.photoset import PhotoSet
+from srlib.metrics import psnr_ssim
+from srlib.models import zoo
+from srlib.models.ensemble import self_ensemble
+from srlib.pixels import to_float, to_uint8
+from srlib.training.loop import Recipe
+from srlib.upscaling.network import predict
+from srlib.upscaling.photo import upscale
 
 #: Validation photos that are measured, and those that Keras looks at.
 MEASURED, FEW = 16, 4
@@ -142,8 +146,8 @@ AFTERWARDS = {"ensemble": "self-ensemble", "bfloat16": "evaluated in bfloat16"}
 def measure(model: keras.Model, validation: data.Pairs, benchmarks: Path) -> dict[str, Any]:
     """Per-photo PSNR on the validation pairs (Y), and the mean on Set5."""
     predicted = predict(model, validation.low, 8)
-    per_photo = metrics.psnr(validation.high, predicted, channel="y", shave=2)
-    photos = sources.folder(benchmarks / "Set5", "all", "Set5")
+    per_photo = psnr_ssim.psnr(validation.high, predicted, channel="y", shave=2)
+    photos = photoset.folder(benchmarks / "Set5", "all", "Set5")
     scores = evaluation.evaluate({"model": model}, photos, evaluation.PROTOCOLS["y"])
     return {"per_photo": per_photo.tolist(), "set5_y": float(scores.psnr["model"].mean())}
 
@@ -154,12 +158,12 @@ def taught(photos: PhotoSet, folder: Path) -> PhotoSet:
     G. Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), for pictures.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    teacher = weights.load("residual-mse")
+    teacher = zoo.load("residual-mse")
     for path, photo in zip(photos.paths, photos, strict=True):
         low, high = data.pair(photo, None)
         mixed = (to_float(high) + to_float(upscale(low, teacher))) / 2
         Image.fromarray(to_uint8(mixed)).save(folder / f"{path.stem}.png")
-    return sources.folder(folder, "all", f"{photos.source}, taught")
+    return photoset.folder(folder, "all", f"{photos.source}, taught")
 
 
 def in_half_precision(model: keras.Model) -> keras.Model:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from srlib import losses, training, vgg
-from srlib.backend import keras, tf
+from srlib import losses, training
+from srlib._backend import keras, tf
+from srlib.losses import vgg
 
 
 @dataclass(frozen=True)

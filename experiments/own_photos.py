@@ -5,7 +5,7 @@
 Run it on an otherwise idle machine. Every photo is enlarged by a process of
 its own, whose peak of resident memory is what the system says it was. The
 photos are mosaics of the embedded squares, as JPEG files, and become JPEG
-files. Writes srlib/recorded/own_photos.json; ``--quick`` only shows that it works.
+files. Writes srlib/book/recorded/own_photos.json; ``--quick`` only shows that it works.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ import numpy as np
 from PIL import Image
 
 import srlib
-from srlib import models, results, tiles, timing, upscaling
-from srlib.backend import tf
+from srlib import models
+from srlib._backend import tf
+from srlib.book import results, timing
+from srlib.models import anatomy
+from srlib.upscaling import photo, tiles
 
 #: Width and height of the photos, in pixels: 1, 6 and 24 megapixels.
 SIZES = ((1200, 800), (3000, 2000), (6000, 4000))
@@ -49,7 +52,7 @@ def mosaic(width: int, height: int) -> Image.Image:
 
 def one(model: str, source: str, target: str, tile: str) -> None:
     """In a process of its own: enlarge, and say what took how long."""
-    network = upscaling.named(model)
+    network = photo.named(model)
     spent = 0.0
     inner = tiles.enlarge
 
@@ -62,7 +65,7 @@ def one(model: str, source: str, target: str, tile: str) -> None:
 
     tiles.enlarge = timed
     began = time.perf_counter()
-    upscaling.upscale(source, network, tile=None if tile == "None" else "auto", output=target)
+    photo.upscale(source, network, tile=None if tile == "None" else "auto", output=target)
     total = time.perf_counter() - began
     row = {"network_seconds": spent, "file_seconds": total - spent, "megabytes": peak_memory()}
     print(json.dumps(row))
@@ -93,7 +96,7 @@ def roofs(names: Sequence[str], quick: bool) -> dict[str, float]:
     """GFLOP/s of bare convolutions as wide as each network, at the sizes of tiles."""
     found = {}
     for name in names:
-        width = timing.main_width(srlib.load(name))
+        width = anatomy.main_width(srlib.load(name))
         shapes = ((1, 32),) if quick else ((1, 128), (1, 256), (1, 288))
         found[name] = max(timing.convolution_speed(width, shapes).values())
     return found
@@ -110,7 +113,7 @@ def sweep(quick: bool) -> list[dict[str, float]]:
         for tile in (*sizes, None)
     }
     seconds = timing.fastest(calls, rounds=1 if quick else 3, patience=60)
-    radius = tiles.receptive_field(network)
+    radius = anatomy.receptive_field(network)
     rows = []
     for tile in sizes:
         looked_at = sum(

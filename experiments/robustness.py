@@ -3,7 +3,7 @@
     python -m experiments.robustness --photos DIR [--benchmarks DIR]
 
 DIR holds Set5/ and Set14/ for the second. LPIPS is measured where its weights
-are found (srlib.lpips). Writes srlib/recorded/robustness.json.
+are found (srlib.metrics.lpips). Writes srlib/book/recorded/robustness.json.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from srlib import data, degrade, lpips, models, results, sources, weights
-from srlib.backend import keras
+from srlib import data, models
+from srlib._backend import keras
+from srlib.book import results
+from srlib.data import degrade, photoset
 from srlib.evaluation import PROTOCOLS, Protocol, Scores, bootstrap_interval, evaluate
+from srlib.metrics import lpips
+from srlib.models import zoo
 
-#: Inputs as srlib.degrade names them; each is scored against bicubic on the same input.
+#: Inputs as srlib.data.degrade names them; each is scored against bicubic on the same input.
 INPUTS = (
     *("bicubic", "lanczos", "bilinear", "box", "aliased bicubic", "blur 0.5"),
     *("jpeg 90", "jpeg 75", "jpeg 50", "jpeg 30", "noise 2", "noise 5", "noise 10"),
@@ -44,8 +48,8 @@ FITTED_TO = 40
 def worth_asking() -> list[str]:
     """The shipped models that beat bicubic at least on the input they were trained for."""
     chosen = []
-    for name in weights.available():
-        (row,) = [r for r in weights.card(name)["test"]["summary"] if r["model"] == name]
+    for name in zoo.available():
+        (row,) = [r for r in zoo.card(name)["test"]["summary"] if r["model"] == name]
         if row["gain_interval"][0] > 0:
             chosen.append(name)
     return chosen
@@ -75,8 +79,8 @@ def rows_of(name: str, against: str, scores: Scores, before: Scores) -> list[dic
 
 
 def measure(
-    photos: sources.PhotoSet,
-    zoo: dict[str, keras.Model],
+    photos: photoset.PhotoSet,
+    networks: dict[str, keras.Model],
     fitting: data.Pairs,
     names: Iterable[str],
     protocol: dict,
@@ -86,7 +90,7 @@ def measure(
 
     Args:
         photos: the truths.
-        zoo: models besides bicubic.
+        networks: models besides bicubic.
         fitting: photos to which a linear filter is fitted anew for each input.
         names: inputs; one of :data:`CURES` must come after the input that it cures.
         protocol: arguments of ``Protocol``, besides the kernel.
@@ -95,7 +99,7 @@ def measure(
     rows: list[dict] = []
     known: dict[str, Scores] = {}
     refitted = models.linear()
-    asked = zoo | {"linear refitted": refitted}
+    asked = networks | {"linear refitted": refitted}
     for name in names:
         models.fit_linear(refitted, degrade.degrade(fitting.high, name), fitting.high)
         by = Protocol(**protocol, kernel=name)
@@ -117,12 +121,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--models", nargs="*", help="by default all that beat bicubic")
     options = parser.parse_args(arguments)
     fitting = data.pairs(data.photos("embedded", "train").take(FITTED_TO))
-    zoo = {
-        "lanczos": weights.load("lanczos"),
+    networks = {
+        "lanczos": zoo.load("lanczos"),
         "linear": models.fit_linear(models.linear(), fitting.low, fitting.high),
     }
     names = worth_asking() if options.models is None else options.models
-    zoo |= {name: weights.load(name) for name in names}
+    networks |= {name: zoo.load(name) for name in names}
     try:
         origin = lpips.origin()
     except lpips.LPIPSWeightsError as error:
@@ -135,13 +139,13 @@ def main(arguments: list[str] | None = None) -> int:
         "protocol": str(Protocol(**square)),
         "lpips": origin,
         "inputs": {name: degrade.describe(name) for name in (*INPUTS, *CURES)},
-        "rows": measure(photos, zoo, fitting, (*INPUTS, *CURES), square, origin is not None),
+        "rows": measure(photos, networks, fitting, (*INPUTS, *CURES), square, origin is not None),
     }
     field = {"channel": PROTOCOLS["y"].channel, "shave": PROTOCOLS["y"].shave}
     for name in ("Set5", "Set14") if options.benchmarks else ():
         print(name)
-        test_set = sources.folder(options.benchmarks / name, "all", name)
-        content[name] = measure(test_set, zoo, fitting, FEW, field)
+        test_set = photoset.folder(options.benchmarks / name, "all", name)
+        content[name] = measure(test_set, networks, fitting, FEW, field)
     results.write(
         "robustness",
         content,

@@ -6,7 +6,7 @@ Run it on an otherwise idle machine. Everything is measured in one run, the
 contenders in turns: each shipped network in training and at work, in float32
 and bfloat16, eager, as a graph and with XLA, beside bare convolutions,
 onnxruntime and OpenCV. Megapixels are those of the enlarged picture.
-Writes srlib/recorded/speed.json; ``--quick`` only shows that all of it works.
+Writes srlib/book/recorded/speed.json; ``--quick`` only shows that all of it works.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ import numpy as np
 import srlib
 from experiments import speed_profile
 from experiments.speed_networks import QUICK, Row, Settings, inference, networks, rates, train
-from srlib import data, models, results, timing, training, weights
-from srlib.backend import tf
-from srlib.resize import to_float, to_uint8
+from srlib import data, models, training
+from srlib._backend import tf
+from srlib.book import results, timing
+from srlib.models import anatomy, zoo
+from srlib.pixels import to_float, to_uint8
+from srlib.upscaling import network
 
 #: Not needed by srlib itself: module -> what to install.
 NEEDED = {
@@ -77,7 +80,7 @@ def interpolation(settings: Settings) -> list[Row]:
             calls[f"OpenCV {name}, {array.dtype}"] = lambda array=array, method=method: cv2.resize(
                 array, size, interpolation=getattr(cv2, method)
             )
-    bicubic, tensor = timing.compiled(models.bicubic()), tf.constant(image[None])
+    bicubic, tensor = network.compiled(models.bicubic()), tf.constant(image[None])
     calls["srlib bicubic, float32"] = lambda: bicubic(tensor)
     seconds = settings.fastest(calls)
     return [
@@ -97,7 +100,7 @@ def quality(limit: int | None = None) -> Row:
         large = [cv2.resize(i, size, interpolation=getattr(cv2, method)) for i in pairs.low]
         found[f"OpenCV {name}"] = float(srlib.psnr(pairs.high, np.stack(large)).mean())
     for name in srlib.available():
-        large = srlib.predict(weights.load(name), to_float(pairs.low))
+        large = srlib.predict(zoo.load(name), to_float(pairs.low))
         found[name] = float(srlib.psnr(pairs.high, large).mean())
     return {"photos": len(pairs.low), "psnr": found}
 
@@ -113,7 +116,7 @@ def area(settings: Settings) -> list[Row]:
 
     Must come first and grow: memory is read from the process's high-water mark.
     """
-    call = timing.compiled(models.residual())
+    call = network.compiled(models.residual())
     call(tf.zeros((1, 16, 16, 3)))
     before, rows = _memory(), []
     for side in sorted(settings.sides):
@@ -132,7 +135,7 @@ def size(roof: dict[int, Row], settings: Settings) -> list[Row]:
     side = settings.sweep_side
     image = tf.random.uniform((1, side, side, 3), seed=7)
     found = {shape: models.residual(*shape) for shape in shapes}
-    calls = {shape: timing.compiled(model) for shape, model in found.items()}
+    calls = {shape: network.compiled(model) for shape, model in found.items()}
     seconds = settings.fastest(
         {str(shape): lambda call=call: call(image) for shape, call in calls.items()}
     )
@@ -161,7 +164,7 @@ def measure(settings: Settings) -> Row:
     content["area"] = area(settings)
     print("area measured", flush=True)
     shipped = networks()
-    widths = {timing.main_width(network.build()) for network in shipped}
+    widths = {anatomy.main_width(network.build()) for network in shipped}
     roof = peaks(widths | {64, *settings.channels, *settings.filters}, settings)
     content["peaks"], content["matrix_product"] = list(roof.values()), product(settings)
     print("bare convolutions measured", flush=True)
@@ -169,10 +172,10 @@ def measure(settings: Settings) -> Row:
     content["interpolation"] = interpolation(settings)
     content["quality"] = quality(None if settings.side >= 256 else 4)
     content["inference"], content["training"] = [], []
-    for network in shipped:
-        content["inference"] += inference(network, roof, settings)
-        content["training"] += train(network, roof, settings)
-        print(f"{network.name} measured", flush=True)
+    for entrant in shipped:
+        content["inference"] += inference(entrant, roof, settings)
+        content["training"] += train(entrant, roof, settings)
+        print(f"{entrant.name} measured", flush=True)
     content["profile"] = speed_profile.profile(settings)
     return content
 

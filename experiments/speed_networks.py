@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 import srlib
-from srlib import export, models, timing, training, weights
-from srlib.backend import keras, tf
-from srlib.normalization import FusedBatchNormalization
+from srlib import export, models, training
+from srlib._backend import keras, tf
+from srlib.book import timing
+from srlib.layers.normalization import FusedBatchNormalization
+from srlib.models import anatomy, zoo
 
 ENGINES = ("eager", "tf.function", "XLA")
 #: The engine without srlib's fused batch normalisation.
@@ -73,7 +75,7 @@ class Network:
 
     Attributes:
         name: the first shipped model that has it.
-        architecture: a key of ``srlib.models.ARCHITECTURES``.
+        architecture: a key of ``srlib.models.registry.ARCHITECTURES``.
         options: without ``dtype``.
     """
 
@@ -96,7 +98,7 @@ def networks() -> list[Network]:
     """The shipped networks, perceptual twins left out: only their weights differ."""
     found: dict[str, Network] = {}
     for name in srlib.available():
-        card = weights.card(name)
+        card = zoo.card(name)
         key = json.dumps([card["architecture"], card["options"]], sort_keys=True)
         found.setdefault(key, Network(name, card["architecture"], card["options"]))
     return list(found.values())
@@ -113,7 +115,7 @@ def onnx_engine(
     """The network as onnxruntime runs it, and how far its picture is from Keras'.
 
     Raises:
-        srlib.export.ExportError: when that is more than rounding.
+        srlib.export.write.ExportError: when that is more than rounding.
     """
     exported = export.export(model, folder / "network.onnx")
     return export.runner(exported), exported.difference
@@ -123,7 +125,7 @@ def inference(network: Network, roof: dict[int, Row], settings: Settings) -> lis
     """One network at work: every precision and engine."""
     rows = []
     for precision in network.precisions():
-        model = weights.load(network.name, precision)
+        model = zoo.load(network.name, precision)
         side = settings.emulated_side if emulated(precision) else settings.side
         image = tf.random.uniform((1, side, side, 3), seed=2)
         array = image.numpy()
@@ -131,14 +133,14 @@ def inference(network: Network, roof: dict[int, Row], settings: Settings) -> lis
             "eager": lambda model=model, image=image: model(image, training=False)
         }
         for engine in ENGINES[1:]:
-            call = timing.compiled(model, engine == "XLA")
+            call = network.compiled(model, engine == "XLA")
             engines[engine] = lambda call=call, image=image: call(image)
         if precision == "float32":
             with tempfile.TemporaryDirectory() as folder:
                 exported, difference = onnx_engine(model, Path(folder))
             engines["onnxruntime"] = lambda array=array, exported=exported: exported(array)
         gflop = models.flops(model, side, side) / 1e9
-        width = timing.main_width(model)
+        width = anatomy.main_width(model)
         for engine, seconds in settings.fastest(engines, emulated(precision)).items():
             row = _about(network, model, precision, engine, width)
             row |= {"side": side, "seconds": seconds} | rates(seconds, side)
@@ -202,7 +204,7 @@ def train(network: Network, roof: dict[int, Row], settings: Settings) -> list[Ro
             twin = keras.models.clone_model(model, clone_function=_with_keras_normalization)
             steps[KERAS_NORMALIZATION] = step(twin, batch, crop, "tf.function")
         gflop = 3 * batch * models.flops(model, crop, crop) / 1e9
-        width = timing.main_width(model)
+        width = anatomy.main_width(model)
         for engine, seconds in settings.fastest(steps, emulated(precision)).items():
             row = _about(network, model, precision, engine, width)
             row |= {"crop": crop, "batch_size": batch, "seconds": seconds}

@@ -6,14 +6,15 @@ from collections.abc import Callable
 
 import srlib
 from experiments.speed_networks import Row, Settings, step
-from srlib import data, inference, models, timing, training
-from srlib.backend import keras, tf
+from srlib import data, models, training
+from srlib._backend import keras, tf
+from srlib.upscaling import network
 
 layers = keras.layers
 
 
 def convolutions(skips: bool, blocks: int = 6, filters: int = 64) -> keras.Model:
-    """The convolutions of ``srlib.models.residual``, with or without its additions."""
+    """The convolutions of ``srlib.models.edsr.residual``, with or without its additions."""
     low = keras.Input((None, None, 3))
 
     def conv(x, activation=None, width=filters):
@@ -49,10 +50,10 @@ def at_work(settings: Settings) -> list[Row]:
     image = tf.random.uniform((1, side, side, 3), seed=8)
     calls: dict[str, Callable[[], object]] = {}
     for part, make in PARTS.items():
-        call = timing.compiled(make())
+        call = network.compiled(make())
         calls[part] = lambda call=call: call(image)
-    whole, pixels = models.residual(), srlib.resize.to_uint8(image.numpy())
-    calls["+ checks and conversion: srlib.predict"] = lambda: inference.predict(whole, pixels)
+    whole, pixels = models.residual(), srlib.pixels.to_uint8(image.numpy())
+    calls["+ checks and conversion: srlib.predict"] = lambda: network.predict(whole, pixels)
     return _rows(settings.fastest(calls), models.flops(whole, side, side))
 
 

@@ -1,4 +1,4 @@
-"""Train the shipped networks and write them, with their cards, to srlib/zoo.
+"""Train the shipped networks and write them, with their cards, to srlib/models/weights.
 
     python -m experiments.train_zoo --photos DIR [JOB ...]
 
@@ -15,10 +15,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from srlib import data, evaluation, hardware, metrics, models, resize, training, vgg, weights
-from srlib.backend import keras
-from srlib.sources import PhotoSet
-from srlib.training import Recipe
+from srlib import data, evaluation, models, resize, training
+from srlib._backend import keras
+from srlib.data.photoset import PhotoSet
+from srlib.losses import vgg
+from srlib.metrics import psnr_ssim
+from srlib.models import zoo
+from srlib.training import hardware
+from srlib.training.loop import Recipe
 
 ROOT = Path(__file__).parents[1]
 #: Photos of the training split that decide which epoch is best.
@@ -31,7 +35,7 @@ class Job:
     """One network to train.
 
     Attributes:
-        architecture: a key of ``srlib.models.ARCHITECTURES``.
+        architecture: a key of ``srlib.models.registry.ARCHITECTURES``.
         recipe: how.
         summary: one line for `srlib models`; empty for a run that is not shipped.
         options: of the architecture.
@@ -123,7 +127,7 @@ def open_photos(source: str) -> tuple[PhotoSet, data.Pairs]:
 
 def bicubic_psnr(pairs: data.Pairs) -> float:
     """What bicubic reaches on the validation photos: the line in a training curve."""
-    return float(metrics.psnr(pairs.high, resize.upscale(pairs.low)).mean())
+    return float(psnr_ssim.psnr(pairs.high, resize.interpolate(pairs.low)).mean())
 
 
 def run_job(
@@ -132,7 +136,7 @@ def run_job(
     """Train, go on training, or just load what is trained already."""
     model = training.build_for(job.architecture, job.recipe, **job.options)
     if job.grows_from:
-        parent = weights.load(job.grows_from, model.get_layer("stem").dtype_policy.name)
+        parent = zoo.load(job.grows_from, model.get_layer("stem").dtype_policy.name)
         model = models.deepen(parent, job.options["blocks"])
     if job.starts_from:
         training.Checkpoint(runs / job.starts_from).load_best(model)
@@ -158,8 +162,8 @@ def publish(
     Earlier phases are found in ``jobs``. ``more`` goes on the card, in the place of
     what it would say otherwise.
     """
-    target = weights.ZOO / f"{name}{weights.SUFFIX}"
-    if target.exists() and weights.card(target)["history"] == history:
+    target = zoo.ZOO / f"{name}{zoo.SUFFIX}"
+    if target.exists() and zoo.card(target)["history"] == history:
         print(f"{name}: published already")
         return
     about = {
@@ -184,18 +188,18 @@ def publish(
     if job.recipe.perceptual_weight:
         about["vgg"] = vgg.load_weights(upto=job.recipe.perceptual_layer).origin
     about |= more
-    weights.save(model, target, job.architecture, job.options, **about)
+    zoo.save(model, target, job.architecture, job.options, **about)
     tested = data.photos(source, "test", smallest=128)
-    scores = evaluation.evaluate({name: weights.load(target)}, tested, PROTOCOL)
+    scores = evaluation.evaluate({name: zoo.load(target)}, tested, PROTOCOL)
     print(scores.table(), flush=True)
     test = {"protocol": str(PROTOCOL), "photos": len(scores.names), "summary": scores.summary()}
-    weights.save(model, target, job.architecture, job.options, **about, test=test)
+    zoo.save(model, target, job.architecture, job.options, **about, test=test)
 
 
 def _parent(name: str) -> dict:
     """The phases that a shipped model went through, as an earlier phase of what grows from it."""
     kept = ("recipe", "seconds", "history", "before")
-    return {"job": name} | {key: value for key, value in weights.card(name).items() if key in kept}
+    return {"job": name} | {key: value for key, value in zoo.card(name).items() if key in kept}
 
 
 def _before(name: str, runs: Path, jobs: Mapping[str, Job]) -> dict:

@@ -13,87 +13,68 @@ TensorFlow.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from srlib.data import photos
-    from srlib.ensemble import self_ensemble
     from srlib.evaluation import evaluate
-    from srlib.inference import predict
-    from srlib.metrics import psnr, ssim
-    from srlib.upscaling import upscale
-    from srlib.weights import available, card, load
+    from srlib.metrics.psnr_ssim import psnr, ssim
+    from srlib.models.ensemble import self_ensemble
+    from srlib.models.zoo import available, card, load
+    from srlib.upscaling.network import predict
+    from srlib.upscaling.photo import upscale
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "available": "weights",
-    "card": "weights",
-    "load": "weights",
-    "photos": "data",
+_HOMES = {
+    "available": "models.zoo",
+    "card": "models.zoo",
     "evaluate": "evaluation",
-    "psnr": "metrics",
-    "ssim": "metrics",
-    "predict": "inference",
-    "upscale": "upscaling",
-    "self_ensemble": "ensemble",
+    "load": "models.zoo",
+    "photos": "data",
+    "predict": "upscaling.network",
+    "psnr": "metrics.psnr_ssim",
+    "self_ensemble": "models.ensemble",
+    "ssim": "metrics.psnr_ssim",
+    "upscale": "upscaling.photo",
 }
+_ROOMS = (
+    "book",
+    "data",
+    "errors",
+    "evaluation",
+    "export",
+    "imagefile",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "pixels",
+    "resize",
+    "training",
+    "upscaling",
+)
 __all__ = [
     "available",
     "card",
-    "charts",
-    "checkerboard",
-    "checkpoint",
-    "data",
-    "degrade",
-    "distribute",
-    "ensemble",
     "evaluate",
-    "evaluation",
-    "export",
-    "folder",
-    "hardware",
-    "imagefile",
-    "inference",
-    "interpolation",
     "load",
-    "losses",
-    "lpips",
-    "metrics",
-    "models",
     "photos",
-    "pitfalls",
-    "plots",
     "predict",
-    "presets",
     "psnr",
-    "recovery",
-    "resize",
-    "results",
-    "runtimes",
-    "scaling",
     "self_ensemble",
-    "sources",
     "ssim",
-    "standings",
-    "tiles",
-    "timing",
-    "training",
-    "upsampling",
     "upscale",
-    "upscaling",
-    "vgg",
-    "weights",
 ]
 
 
-def __getattr__(name: str):
-    if name in _HOME:
-        return getattr(importlib.import_module(f"srlib.{_HOME[name]}"), name)
-    if name in __all__:
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"srlib.{_HOMES[name]}"), name)
+    if name in _ROOMS:
         return importlib.import_module(f"srlib.{name}")
     raise AttributeError(f"module 'srlib' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_ROOMS]

@@ -11,14 +11,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from srlib.files import write_whole
+from srlib._files import write_whole
 
 
 def evaluate(options: argparse.Namespace) -> None:
     """``srlib evaluate``: score models on a folder of photos."""
     from dataclasses import replace
 
-    from srlib import data, evaluation, lpips, weights
+    from srlib import data, evaluation
+    from srlib.metrics import lpips
+    from srlib.models import zoo
 
     if options.json:  # before hours of scoring, not after
         if options.json.is_dir():
@@ -29,7 +31,7 @@ def evaluate(options: argparse.Namespace) -> None:
             )
     if options.lpips:
         lpips.origin()  # fails now where there are no weights
-    chosen = {name: weights.load(name) for name in options.model}
+    chosen = {name: zoo.load(name) for name in options.model}
     protocol = replace(evaluation.PROTOCOLS[options.protocol], size=options.size)
     photos = data.photos(options.photos, options.split or _default_split(options.photos))
     scores = evaluation.evaluate(chosen, photos, protocol, with_lpips=options.lpips)
@@ -40,15 +42,15 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def _default_split(photos: str) -> str:
-    from srlib import download, sources
+    from srlib.data import download, photoset
 
     known = photos == "embedded" or photos in download.DATASETS
-    return "test" if known or sources.has_splits(Path(photos)) else "all"
+    return "test" if known or photoset.has_splits(Path(photos)) else "all"
 
 
 def upscale(options: argparse.Namespace) -> int:
     """``srlib upscale``: enlarge photos; 1 where any could not be."""
-    from srlib import folder, upscaling
+    from srlib.upscaling import batch, photo
 
     inputs, output = options.paths, options.output
     if output is None and len(inputs) > 1:
@@ -57,11 +59,11 @@ def upscale(options: argparse.Namespace) -> int:
             raise FileExistsError(
                 f"{output}: exists, so it is not taken for the output; name the output with -o"
             )
-    jobs, report = folder.plan(inputs, output, options.scale, options.format, options.shard)
-    model = upscaling.named(options.model)
+    jobs, report = batch.plan(inputs, output, options.scale, options.format, options.shard)
+    model = photo.named(options.model)
 
     def work(source: Path, target: Path, on_tile: Callable[[int], None]) -> None:
-        upscaling.upscale(
+        photo.upscale(
             source,
             model,
             options.scale,
@@ -72,7 +74,7 @@ def upscale(options: argparse.Namespace) -> int:
             on_tile=on_tile,
         )
 
-    folder.run(jobs, work, report, options.overwrite, options.workers, _complain)
+    batch.run(jobs, work, report, options.overwrite, options.workers, _complain)
     total = len(report.done) + len(report.skipped) + len(report.failed)
     if len(report.done) == total == 1:
         print(f"{report.done[0]}: {options.scale} times as large, by {options.model}")
@@ -94,12 +96,15 @@ def train(options: argparse.Namespace) -> None:
     """``srlib train``: train, or go on training, and write weights with a card."""
     from dataclasses import asdict
 
-    from srlib import data, distribute, hardware, training, weights
+    from srlib import data
+    from srlib.data import pairing
+    from srlib.models import zoo
+    from srlib.training import distribute, hardware, loop
 
     strategy = distribute.strategy(options.strategy)  # before TensorFlow computes anything
-    if options.out.suffix != weights.SUFFIX:
-        raise weights.WeightsError(f"{options.out}: must end in {weights.SUFFIX}")
-    recipe = training.Recipe(
+    if options.out.suffix != zoo.SUFFIX:
+        raise zoo.WeightsError(f"{options.out}: must end in {zoo.SUFFIX}")
+    recipe = loop.Recipe(
         loss=options.loss,
         perceptual_weight=options.perceptual,
         epochs=options.epochs,
@@ -113,15 +118,15 @@ def train(options: argparse.Namespace) -> None:
     if len(photos) < 2:
         raise ValueError(f"{options.photos}: has one photo to train on; give at least two")
     photos, held_out = photos.hold_out(max(1, min(128, len(photos) // 8)))
-    validation = data.pairs(held_out)
-    model = training.build_for(options.architecture, recipe)
+    validation = pairing.pairs(held_out)
+    model = loop.build_for(options.architecture, recipe)
     if options.start:
-        model = weights.interpolate(model, weights.load(options.start), 1.0)
+        model = zoo.interpolate(model, zoo.load(options.start), 1.0)
     run_dir = options.run_dir or options.out.with_suffix(".run")
-    history = training.train(model, photos, validation, recipe, run_dir, strategy=strategy)
+    history = loop.train(model, photos, validation, recipe, run_dir, strategy=strategy)
     if not distribute.Team(strategy).is_chief:  # of several machines one writes
         return
-    weights.save(
+    zoo.save(
         model,
         options.out,
         options.architecture,
@@ -137,9 +142,9 @@ def train(options: argparse.Namespace) -> None:
 
 def export(options: argparse.Namespace) -> None:
     """``srlib export``: write a network for other runtimes."""
-    from srlib import export
+    from srlib.export import write
 
-    done = export.export(
+    done = write.export(
         options.model,
         options.target,
         options.format,
@@ -151,16 +156,16 @@ def export(options: argparse.Namespace) -> None:
 
 def models(options: argparse.Namespace) -> None:
     """``srlib models``: list the zoo or print a card."""
-    from srlib import weights
+    from srlib.models import zoo
 
     if options.name:
-        card = weights.card(options.name)
+        card = zoo.card(options.name)
         phase = card
         while phase:  # a phase's history is long; the phases before it have theirs
             phase.pop("history", None)
             phase = phase.get("before")
         print(json.dumps(card, indent=2))
         return
-    for name in weights.available():
-        card = weights.card(name)
+    for name in zoo.available():
+        card = zoo.card(name)
         print(f"{name:<18} {card['parameters']:>10,} parameters  {card['summary']}")

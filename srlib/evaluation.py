@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from srlib import data, lpips, metrics
-from srlib.backend import keras
-from srlib.degrade import degrade, describe
-from srlib.inference import predict
-from srlib.models import bicubic
-from srlib.sources import PhotoError, PhotoSet, is_grey
+from srlib._backend import keras
+from srlib.data import pairing
+from srlib.data.degrade import degrade, describe
+from srlib.data.photoset import PhotoSet, is_grey
+from srlib.errors import PhotoError
+from srlib.metrics import lpips, psnr_ssim
+from srlib.models.baselines import bicubic
+from srlib.upscaling.network import predict
 
 #: Square photos of one size are predicted together, up to this many.
 BATCH = 16
 
-#: PSNR of identical images in dB, as in `srlib.metrics.PSNR`: a flat photo,
+#: PSNR of identical images in dB, as in `srlib.metrics.psnr_ssim.PSNR`: a flat photo,
 #: which any method restores, must not make means infinite and gains undefined.
 CAP = 100.0
 
@@ -35,7 +37,7 @@ class Protocol:
         size: reduce each photo to this square first, as training pairs are
             made; None keeps its own size, cut to a multiple of two.
         kernel: how the low-resolution image is made: a kernel of ``srlib.resize``, or any
-            steps that ``srlib.degrade`` knows, such as ``"box"`` or ``"noise 5, jpeg 75"``.
+            steps that ``srlib.data.degrade`` knows, such as ``"box"`` or ``"noise 5, jpeg 75"``.
     """
 
     channel: str = "rgb"
@@ -155,8 +157,8 @@ def bootstrap_interval(
 def truth_of(photo: np.ndarray, protocol: Protocol) -> np.ndarray:
     """What a protocol takes as the truth: a reduced square, or the photo cut to even sides."""
     if protocol.size:
-        return data.square(photo, protocol.size)
-    even = data.even(photo)
+        return pairing.square(photo, protocol.size)
+    even = pairing.even(photo)
     if min(even.shape[:2]) < 16:
         raise PhotoError(f"{photo.shape[1]}x{photo.shape[0]} pixels, too small to score")
     return even
@@ -176,14 +178,14 @@ def evaluate(
         photos: from ``srlib.data.photos``; each is a truth, its half-size
             version the input. Photos are read one at a time.
         protocol: how to score.
-        with_lpips: measure LPIPS too, which needs its weights; see ``srlib.lpips``.
+        with_lpips: measure LPIPS too, which needs its weights; see ``srlib.metrics.lpips``.
 
     Returns:
         Per-image values; unusable photos are skipped with a named warning.
 
     Raises:
         PhotoError: when no photo could be scored.
-        srlib.lpips.LPIPSWeightsError: when LPIPS has no weights.
+        srlib.metrics.lpips.LPIPSWeightsError: when LPIPS has no weights.
     """
     models = {"bicubic": bicubic()} | {k: m for k, m in models.items() if k != "bicubic"}
     names: list[str] = []
@@ -234,8 +236,8 @@ def _score(
 ) -> list[tuple]:
     options = {"channel": protocol.channel, "shave": protocol.shave}
     columns = [
-        np.minimum(metrics.psnr(truths, predictions, **options), CAP),
-        metrics.ssim(truths, predictions, **options),
+        np.minimum(psnr_ssim.psnr(truths, predictions, **options), CAP),
+        psnr_ssim.ssim(truths, predictions, **options),
     ]
     if with_lpips:
         columns.append(lpips.lpips(truths, predictions))

@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from srlib.backend import tf
+from srlib.pixels import to_uint8
 
 
 def _cubic(x: np.ndarray) -> np.ndarray:
@@ -133,34 +133,6 @@ def resize(
     return to_uint8(out / 255.0) if images.dtype == np.uint8 else out
 
 
-def resize_tensor(
-    images: tf.Tensor,
-    size: tuple[int, int],
-    kernel: str = "bicubic",
-    antialias: bool = True,
-) -> tf.Tensor:
-    """The same as :func:`resize` as TensorFlow ops: differentiable, for graphs.
-
-    Args:
-        images: float ``(N, H, W, C)`` with static height and width.
-        size: ``(height, width)`` in pixels.
-        kernel: see :func:`resize`.
-        antialias: see :func:`resize`.
-
-    Returns:
-        ``(N, *size, C)`` of the same dtype.
-    """
-    images = tf.convert_to_tensor(images)
-    for axis, target in zip((1, 2), size, strict=True):
-        length = images.shape[axis]
-        indices, weights = taps(length, int(target), kernel, antialias)
-        matrix = np.zeros((target, length))
-        np.add.at(matrix, (np.arange(target)[:, None], indices), weights)
-        equation = "oh,nhwc->nowc" if axis == 1 else "ow,nhwc->nhoc"
-        images = tf.einsum(equation, tf.constant(matrix, images.dtype), images)
-    return images
-
-
 def downscale(images: np.ndarray, scale: int = 2, kernel: str = "bicubic") -> np.ndarray:
     """Make the low-resolution image: ``(..., H, W, C)`` to ``(..., H/scale, W/scale, C)``.
 
@@ -177,17 +149,7 @@ def downscale(images: np.ndarray, scale: int = 2, kernel: str = "bicubic") -> np
     return resize(images, (height // scale, width // scale), kernel)
 
 
-def upscale(images: np.ndarray, scale: int = 2, kernel: str = "bicubic") -> np.ndarray:
+def interpolate(images: np.ndarray, scale: int = 2, kernel: str = "bicubic") -> np.ndarray:
     """Enlarge by interpolation: ``(..., H, W, C)`` to ``(..., H*scale, W*scale, C)``."""
     height, width = np.asarray(images).shape[-3:-1]
     return resize(images, (height * scale, width * scale), kernel)
-
-
-def to_uint8(images: np.ndarray) -> np.ndarray:
-    """[0, 1] floats to 8-bit: clipped, then rounded. Never truncated, never wrapped."""
-    return np.rint(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)
-
-
-def to_float(images: np.ndarray) -> np.ndarray:
-    """8-bit to float32 in [0, 1]."""
-    return np.asarray(images, np.float32) / 255.0

@@ -59,7 +59,7 @@ def bicubic():
 def residual():
     """A small network whose last layer does not start at zero."""
     from srlib import models
-    from srlib.backend import keras
+    from srlib._backend import keras
 
     keras.utils.set_random_seed(5)
     model = models.residual(blocks=1, filters=4)

@@ -14,9 +14,12 @@ from conftest import smooth_photo, write_photos
 from PIL import Image
 
 import srlib
-from srlib import cli, data, evaluation, models, upscaling, weights
+from srlib import cli, data, evaluation, models
 from srlib.cli import main
-from tests import corpus
+from srlib.data import stream
+from srlib.models import zoo
+from srlib.upscaling import photo
+from tests.imagefile import corpus
 
 COMMANDS = ("evaluate", "upscale", "train", "export", "models")
 
@@ -217,7 +220,7 @@ def test_evaluate_takes_the_test_split_where_there_is_one(run, tmp_path):
 def test_evaluate_with_a_file_of_weights(run, photo_folder, tmp_path):
     options = {"blocks": 1, "filters": 4}
     file = tmp_path / "mine.safetensors"
-    weights.save(models.residual(**options), file, "residual", options)
+    zoo.save(models.residual(**options), file, "residual", options)
     code, out, _ = run("evaluate", photo_folder, "--model", file)
     assert code == 0
     assert f"\n{file} " in out
@@ -248,7 +251,7 @@ def test_evaluate_refuses_bad_input(run, photo_folder, tmp_path):
     (tmp_path / "empty").mkdir()
     refused(run("evaluate", tmp_path / "empty"), tmp_path / "empty", "no usable photos", ".jpg")
     file = tmp_path / "net.safetensors"
-    weights.save(models.linear(5), file, "linear", {"taps": 5})
+    zoo.save(models.linear(5), file, "linear", {"taps": 5})
     file.write_bytes(file.read_bytes()[:-1])
     refused(run("evaluate", photo_folder, "--model", file), file, "damaged")
     file.with_suffix(".json").write_text("[]")
@@ -288,7 +291,7 @@ def test_upscale(run, photo_folder, tmp_path):
     code, out, err = run("upscale", source, target, "--model", "bicubic")
     assert (code, err) == (0, "")
     assert out == f"{target}: 2 times as large, by bicubic\n"
-    expected = upscaling.upscale(smooth_photo(36, 40, 0), models.bicubic())
+    expected = photo.upscale(smooth_photo(36, 40, 0), models.bicubic())
     with Image.open(target) as image:
         np.testing.assert_array_equal(image, expected)
 
@@ -297,7 +300,7 @@ def test_upscale_uses_a_shipped_network_by_default(run, photo_folder):
     code, out, _ = run("upscale", photo_folder / "photo00.png")
     assert code == 0
     assert out.endswith("by residual-mse\n")
-    expected = upscaling.upscale(smooth_photo(36, 40, 0), srlib.load("residual-mse"))
+    expected = photo.upscale(smooth_photo(36, 40, 0), srlib.load("residual-mse"))
     with Image.open(photo_folder / "photo00-x2.png") as image:
         np.testing.assert_array_equal(image, expected)
 
@@ -384,7 +387,7 @@ def test_upscale_passes_every_option_on(run, photo_folder, tmp_path):
         assert image.size == (96, 80)
         assert not image.getexif()
         source = np.asarray(Image.open(tmp_path / "in.jpg"))
-        expected = upscaling.upscale(source, models.bicubic(), 4).astype(int)
+        expected = photo.upscale(source, models.bicubic(), 4).astype(int)
         assert np.abs(np.asarray(image) - expected).max() <= 1
     assert run(*command[:2], "-o", tmp_path / "also", *command[3:], "--format", "jpg")[0] == 0
     assert (tmp_path / "also" / "in.jpg").is_file()
@@ -433,7 +436,7 @@ def test_train_then_evaluate_then_resume(run, large_photos, tmp_path, monkeypatc
     code, out, err = run("train", large_photos, out_file, *tiny)
     assert (code, err) == (0, "")
     assert out.splitlines()[-1].startswith(f"{out_file}: validation PSNR ")
-    card = weights.card(out_file)
+    card = zoo.card(out_file)
     assert card["recipe"]["epochs"] == 1
     assert card["recipe"]["seed"] == 7
     assert len(card["history"]) == 1
@@ -445,10 +448,10 @@ def test_train_then_evaluate_then_resume(run, large_photos, tmp_path, monkeypatc
     before = out_file.read_bytes()
     out_file.unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(data, "dataset", None)
+        patch.setattr(stream, "dataset", None)
         assert run("train", large_photos, out_file, *tiny)[0] == 0
     assert out_file.read_bytes() == before
-    assert weights.card(out_file)["history"] == card["history"]
+    assert zoo.card(out_file)["history"] == card["history"]
 
     refused(run("train", large_photos, out_file, *tiny, "--loss", "mse"), "mine.run", "(loss)")
     assert out_file.read_bytes() == before
@@ -467,8 +470,8 @@ def test_train_fine_tunes_with_a_perceptual_loss(run, large_photos, tmp_path, mo
     options = ("--start", first, "--loss", "mse", "--perceptual", 0.5, "--learning-rate", 1e-9)
     code, _, err = run("train", large_photos, second, *tiny, *options)
     assert (code, err) == (0, "")
-    assert weights.card(second)["recipe"]["perceptual_weight"] == 0.5
-    before, after = (weights.load(path).get_weights() for path in (first, second))
+    assert zoo.card(second)["recipe"]["perceptual_weight"] == 0.5
+    before, after = (zoo.load(path).get_weights() for path in (first, second))
     for one, other in zip(before, after, strict=True):  # a step of 1e-9 leaves them in place
         np.testing.assert_allclose(one, other, atol=1e-3)
     monkeypatch.setenv("SRLIB_VGG16_WEIGHTS", str(tmp_path / "gone.npz"))

@@ -12,9 +12,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import srlib
 from srlib import data, evaluation, models
+from srlib.errors import PhotoError
 from srlib.evaluation import Protocol, Scores, bootstrap_interval, evaluate
-from srlib.lpips import LPIPSWeightsError, lpips
-from srlib.sources import PhotoError
+from srlib.metrics.lpips import LPIPSWeightsError, lpips
 
 SSIM = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
 

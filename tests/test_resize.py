@@ -2,22 +2,13 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from srlib.resize import (
-    KERNELS,
-    downscale,
-    resize,
-    resize_tensor,
-    taps,
-    to_float,
-    to_uint8,
-    upscale,
-)
+from srlib.pixels import to_float, to_uint8
+from srlib.resize import KERNELS, downscale, interpolate, resize, taps
 
 PILLOW = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -68,28 +59,6 @@ def test_equals_pillow_within_reason_at_borders(kernel, before, after):
     image = (100 + 40 * np.sin(y / 9) + 40 * np.cos(x / 11))[..., None].astype(np.float32)
     difference = np.abs(resize(image, after, kernel) - with_pillow(image, after, kernel))
     assert difference.max() < 2.5
-
-
-@pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("size", [(5, 7), (16, 16), (24, 9)])
-def test_tensor_version_is_the_same(rng, kernel, size):
-    images = rng.uniform(0, 1, (2, 12, 10, 3)).astype(np.float32)
-    expected = resize(images, size, kernel)
-    actual = resize_tensor(tf.constant(images), size, kernel)
-    assert actual.dtype == tf.float32 and actual.shape == (2, *size, 3)
-    np.testing.assert_allclose(actual, expected, atol=2e-6)
-
-
-def test_tensor_version_has_the_transposed_resize_as_gradient(rng):
-    images = tf.constant(rng.uniform(0, 1, (1, 6, 8, 1)))
-    weights = rng.normal(size=(1, 3, 5, 1))
-    with tf.GradientTape() as tape:
-        tape.watch(images)
-        value = tf.reduce_sum(resize_tensor(images, (3, 5)) * weights)
-    gradient = tape.gradient(value, images)
-    # A linear map: its value is the inner product of gradient and input.
-    assert float(tf.reduce_sum(gradient * images)) == pytest.approx(float(value), rel=1e-9)
-    assert np.abs(gradient).min() > 0
 
 
 @pytest.mark.parametrize("antialias", [True, False])
@@ -203,7 +172,7 @@ def test_box_halving_is_the_mean_of_four(rng):
 def test_nearest_copies_pixels(rng):
     image = rng.integers(0, 256, (5, 6, 3), np.uint8)
     expected = image.repeat(3, axis=0).repeat(3, axis=1)
-    np.testing.assert_array_equal(upscale(image, 3, "nearest"), expected)
+    np.testing.assert_array_equal(interpolate(image, 3, "nearest"), expected)
     np.testing.assert_array_equal(downscale(expected, 3, "nearest"), image)
     halved = resize(image[:4], (2, 3), "nearest")
     assert all((pixel == image[:4].reshape(-1, 3)).all(1).any() for pixel in halved.reshape(-1, 3))

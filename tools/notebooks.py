@@ -27,7 +27,7 @@ import yaml
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from srlib.files import write_whole
+from srlib._files import write_whole
 from tools import pages
 
 ROOT = Path(__file__).parents[1]

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from srlib.standings import Standing
+    from srlib.book.standings import Standing
 
 ROOT = Path(__file__).parents[1]
 GENERATED = ROOT / "book" / "_generated"
-RECORDED = ROOT / "srlib" / "recorded"
-ZOO = ROOT / "srlib" / "zoo"
+RECORDED = ROOT / "srlib" / "book" / "recorded"
+ZOO = ROOT / "srlib" / "models" / "weights"
 BEFORE_AFTER = ROOT / "book" / "_static" / "before-after.png"
 
 
@@ -37,7 +37,7 @@ def _count(parameters: int) -> str:
 
 
 def _standings() -> dict[str, Standing]:
-    from srlib.standings import standings
+    from srlib.book.standings import standings
 
     return {row.model: row for row in standings() if row.ours}
 
@@ -69,7 +69,7 @@ def results_table() -> str:
 
 def published_table() -> str:
     """The ladder: our Set5 and Set14 values beside published ones, and what each was trained on."""
-    from srlib.standings import standings
+    from srlib.book.standings import standings
 
     sources: dict[str, str] = {}  # where the numbers were found -> its letter
     rows = []
@@ -105,7 +105,7 @@ def _recipe(recipe: dict) -> str:
 
 
 def _card(card: dict) -> str:
-    from srlib.standings import training_seconds
+    from srlib.book.standings import training_seconds
 
     data, machine = card["data"], card["machine"]
     phases = [card]
@@ -197,10 +197,11 @@ def before_after() -> None:
     import numpy as np
 
     import srlib
-    from srlib import data, plots, resize
+    from srlib import data, resize
+    from srlib.book import plots
 
     pairs = data.pairs(srlib.photos("embedded", "test"))
-    bicubic = resize.upscale(data.as_float(pairs)[0])
+    bicubic = resize.interpolate(data.as_float(pairs)[0])
     network = srlib.predict(srlib.load("residual-mse"), pairs.low)
     truth = data.as_float(pairs)[1]
     gain = srlib.psnr(pairs.high, network) - srlib.psnr(pairs.high, bicubic)

@@ -17,9 +17,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from srlib.imagefile import deep
+from srlib.imagefile import sixteen_bit
+from srlib.imagefile.channels import plain, to_array, to_image
 from srlib.imagefile.metadata import Metadata, png_chunks
-from srlib.imagefile.pixels import plain, to_array, to_image
 
 #: Formats of which Pillow gives the frames in their order of time.
 ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
@@ -99,9 +99,9 @@ class PngFrames(_Frames):
         content = io.BytesIO()
         to_image(part, kind).save(content, "PNG")
         content.seek(0)
-        packed = b"".join(data for name, data in deep.chunks(content) if name == b"IDAT")
+        packed = b"".join(data for name, data in sixteen_bit.chunks(content) if name == b"IDAT")
         if not self._count:
-            self._file.write(deep.SIGNATURE + deep.image_header(*self._size, kind, 8))
+            self._file.write(sixteen_bit.SIGNATURE + sixteen_bit.image_header(*self._size, kind, 8))
             self._control_at = self._file.tell()
             self._file.write(self._control() + self._extra)
         height, width = part.shape[:2]
@@ -110,19 +110,19 @@ class PngFrames(_Frames):
         if self._count:
             self._put(b"fdAT", packed)
         else:
-            self._file.write(deep.chunk(b"IDAT", packed))
+            self._file.write(sixteen_bit.chunk(b"IDAT", packed))
         self._count += 1
 
     def _put(self, name: bytes, data: bytes) -> None:
-        self._file.write(deep.chunk(name, struct.pack(">I", self._sequence) + data))
+        self._file.write(sixteen_bit.chunk(name, struct.pack(">I", self._sequence) + data))
         self._sequence += 1
 
     def _control(self) -> bytes:
-        return deep.chunk(b"acTL", struct.pack(">II", self._count, self._loop))
+        return sixteen_bit.chunk(b"acTL", struct.pack(">II", self._count, self._loop))
 
     def finish(self) -> None:
         """Complete the file."""
-        self._file.write(deep.chunk(b"IEND", b""))
+        self._file.write(sixteen_bit.chunk(b"IEND", b""))
         self._file.seek(self._control_at)
         self._file.write(self._control())
 

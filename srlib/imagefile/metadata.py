@@ -17,7 +17,7 @@ from fractions import Fraction
 
 from PIL import Image, PngImagePlugin
 
-from srlib.imagefile import deep, tiff
+from srlib.imagefile import sixteen_bit, tiff
 
 _XMP_TEXT = "XML:com.adobe.xmp"
 _AFTER_PREVIEWS = b"</xmp:Thumbnails>"
@@ -152,7 +152,7 @@ def _of_tiff(image: Image.Image, path: str | os.PathLike | None) -> dict[str, by
 def _colour_chunks(path: str | os.PathLike) -> tuple[tuple[bytes, bytes], ...]:
     kept = []
     with open(path, "rb") as file:
-        for name, data in deep.chunks(file):
+        for name, data in sixteen_bit.chunks(file):
             if name == b"IDAT":
                 break
             if name in _COLOUR_CHUNKS:
@@ -239,7 +239,9 @@ def png_chunks(metadata: Metadata) -> bytes:
     Image.new("L", (1, 1)).save(file, "PNG", **save_options(metadata, "png"))
     file.seek(0)
     own = (b"IHDR", b"IDAT", b"IEND")
-    return b"".join(deep.chunk(name, data) for name, data in deep.chunks(file) if name not in own)
+    return b"".join(
+        sixteen_bit.chunk(name, data) for name, data in sixteen_bit.chunks(file) if name not in own
+    )
 
 
 def tiff_tags(metadata: Metadata) -> tuple[str, tiff.Directory]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from srlib.sources import PhotoError
+from srlib.errors import PhotoError
 
 #: Formats that are opened, by Pillow's names. Not the ones that start another program
 #: (EPS), hold no picture of their own (HDF5) or are not told from noise (TGA, but by name).

@@ -1,0 +1,1 @@
+"""What only the book needs: its figures, its presets, and the results that it quotes."""

@@ -1,0 +1,16 @@
+"""Training that can be stopped at any moment and goes on where it stopped. Taught in chapter 3."""
+
+from srlib.training.checkpoint import Checkpoint, CheckpointError
+from srlib.training.hardware import fast_precision
+from srlib.training.loop import History, Recipe, build_for, compile_model, train
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "History",
+    "Recipe",
+    "build_for",
+    "compile_model",
+    "fast_precision",
+    "train",
+]

@@ -1,0 +1,188 @@
+"""Photos of any size, a tile at a time, without a seam.
+
+A pixel of the result depends on a neighbourhood of the input, the receptive
+field. When every tile is computed with that much of its surroundings, and only
+its own part is kept, the tiles together are the very picture that the network
+would have made at once; and memory depends on the tile, not on the photo.
+Taught in chapter 10.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from srlib._backend import keras
+from srlib.models.anatomy import TilingError, receptive_field, size_multiple
+from srlib.models.ensemble import SelfEnsemble
+from srlib.models.interface import SCALE
+from srlib.pixels import check_range
+from srlib.upscaling.network import predict
+
+layers = keras.layers
+
+
+#: What "auto" keeps of each tile, in pixels a side: large beside the overlap, which is
+#: computed for nothing, and small enough that a tile's features fit in memory.
+SMALLEST, LARGEST = 128, 256
+
+
+#: How often a network is applied for each scale.
+PASSES = {SCALE: 1, SCALE**2: 2}
+
+
+def enlarge(
+    model: keras.Model,
+    image: np.ndarray,
+    scale: int = 2,
+    tile: int | str | None = "auto",
+    on_tile: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Enlarge one RGB image of any size, a tile at a time.
+
+    Args:
+        model: from ``srlib.load``, ``srlib.models`` or ``srlib.self_ensemble``.
+        image: ``(H, W, 3)``, uint8, uint16, or float in [0, 1].
+        scale: 2, or 4 for the network applied twice.
+        tile: pixels of the input a side that each tile adds; ``"auto"``
+            chooses; None computes the whole image at once.
+        on_tile: called after each tile with the number of input pixels done.
+            What it raises ends the work: that is how it is stopped.
+
+    Returns:
+        ``(scale*H, scale*W, 3)``, uint8 and uint16 as they came, float as float32.
+
+    Raises:
+        ValueError: when the array is not an RGB image, or for another scale.
+        TilingError: when the network cannot be tiled and the image is too large
+            for one tile.
+    """
+    image = _checked(image)
+    passes = _passes(scale)
+    core = _core(model, image.shape, passes, tile)
+    overlaps = [0] * passes if core is None else _overlaps(model, passes)
+    multiple = _multiple(model)
+    height, width = image.shape[:2]
+    kind = image.dtype if image.dtype.kind == "u" else np.dtype(np.float32)
+    result = np.empty((scale * height, scale * width, 3), kind)
+    for rows in _steps(height, core, multiple):
+        for columns in _steps(width, core, multiple):
+            unit = _tile(model, image, (rows, columns), overlaps, multiple)
+            result[_scaled(rows, scale), _scaled(columns, scale)] = _as_kind(unit, kind)
+            if on_tile:
+                on_tile((rows.stop - rows.start) * (columns.stop - columns.start))
+    return result
+
+
+def _tile(
+    model: keras.Model,
+    image: np.ndarray,
+    own: tuple[slice, slice],
+    overlaps: list[int],
+    multiple: int,
+) -> np.ndarray:
+    """A tile's own part of the result, computed with what each pass must see around it."""
+
+    def around(overlap: int) -> list[slice]:
+        # A network with strides sees a grid: what it looks at starts and ends on that grid.
+        return [
+            slice(
+                max(0, span.start - overlap) // multiple * multiple,
+                min(size, -(-(span.stop + overlap) // multiple) * multiple),
+            )
+            for span, size in zip(own, image.shape[:2], strict=True)
+        ]
+
+    views = [around(overlap) for overlap in (*overlaps, 0)]
+    window = _as_unit(image[tuple(views[0])])[None]
+    scale = 1
+    for outer, inner in pairwise(views):
+        window = predict(model, window)
+        scale *= SCALE
+        kept = [
+            slice(scale * (i.start - o.start), scale * (i.stop - o.start))
+            for i, o in zip(inner, outer, strict=True)
+        ]
+        window = window[:, kept[0], kept[1]]
+    return window[0]
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
+        raise ValueError(
+            f"expected an RGB image (H, W, 3), not an array of shape {image.shape}; "
+            "for grey or transparent pictures give a PIL image"
+        )
+    if image.dtype != np.uint16:
+        check_range(image)
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise ValueError("the image has values that are not numbers (NaN or infinite)")
+    return image
+
+
+def _passes(scale: int) -> int:
+    if not isinstance(scale, int) or scale not in PASSES:
+        raise ValueError(f"scale must be 2 or 4, not {scale!r}")
+    return PASSES[scale]
+
+
+def _multiple(model: keras.Model) -> int:
+    inner = model.model if isinstance(model, SelfEnsemble) else model
+    return size_multiple(inner) if isinstance(inner, keras.Model) else 1
+
+
+def _overlaps(model: keras.Model, passes: int) -> list[int]:
+    """Before each pass, in input pixels; a later pass sees a picture twice as dense."""
+    radius = receptive_field(model)
+    reach = [math.ceil(radius / SCALE**done) for done in range(passes)]
+    return [sum(reach[done:]) for done in range(passes)]
+
+
+def _core(
+    model: keras.Model, shape: tuple[int, ...], passes: int, tile: int | str | None
+) -> int | None:
+    """A tile's own pixels a side; None for the whole image."""
+    if tile is None:
+        return None
+    if tile == "auto":
+        try:
+            ample = 16 * receptive_field(model)
+        except TilingError as error:
+            if max(shape[:2]) <= SMALLEST:
+                return None
+            raise TilingError(
+                f"{error}, and {shape[1]}x{shape[0]} pixels are too many for one tile; "
+                "tile=None computes them at once, if memory allows"
+            ) from error
+        return min(max(ample, SMALLEST), LARGEST) // passes
+    if isinstance(tile, bool) or not isinstance(tile, (int, np.integer)) or tile < 1:
+        raise ValueError(f"tile must be 'auto', None or a whole number of pixels, not {tile!r}")
+    return int(tile)
+
+
+def _steps(size: int, core: int | None, multiple: int) -> Iterator[slice]:
+    """Along one axis: what each tile adds."""
+    step = size if core is None else -(-core // multiple) * multiple
+    for start in range(0, size, step):
+        yield slice(start, min(start + step, size))
+
+
+def _scaled(span: slice, scale: int) -> slice:
+    return slice(scale * span.start, scale * span.stop)
+
+
+def _as_unit(image: np.ndarray) -> np.ndarray:
+    if image.dtype.kind == "u":
+        return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+    return image.astype(np.float32)
+
+
+def _as_kind(unit: np.ndarray, kind: np.dtype) -> np.ndarray:
+    if kind.kind == "u":
+        # NumPy's rint: halves go to even, as everywhere in srlib.
+        return np.rint(unit * np.float32(np.iinfo(kind).max)).astype(kind)
+    return unit

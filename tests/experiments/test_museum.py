@@ -1,0 +1,422 @@
+"""Chapter 7: every exhibit names a test, and that test fails when its bug is put into srlib."""
+
+import ast
+import contextlib
+import functools
+import inspect
+import json
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from unittest import mock
+
+import keras
+import nbformat
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import smooth_photo, write_photos
+from hypothesis import Phase, settings
+from PIL import Image
+
+from experiments import leak
+from srlib import data, evaluation, losses, models, pixels, resize
+from srlib.book import results
+from srlib.data import photoset
+from srlib.losses import perceptual, vgg
+from srlib.metrics import lpips, psnr_ssim
+from srlib.training import loop
+
+ROOT = Path(__file__).parents[2]
+CHAPTER = ROOT / "book" / "07-museum.ipynb"
+CITATION = re.compile(r"test_\w+\.py::test_\w+")
+
+
+@functools.cache
+def exhibits() -> dict[str, str]:
+    """Exhibit -> the test that it names, read from the chapter's cells."""
+    found: dict[str, str] = {}
+    for cell in nbformat.read(CHAPTER, as_version=4).cells:
+        if cell.cell_type != "code" or "%pip" in cell.source:
+            continue
+        known: dict[str, str] = {}
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+                known |= dict.fromkeys(names, node.value.value)
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "exhibit":
+                name, *_, test = node.args
+                assert name.value not in found, "two exhibits of one name"
+                found[name.value] = test.value if isinstance(test, ast.Constant) else known[test.id]
+    return found
+
+
+def functions_of(file: Path) -> set[str]:
+    tree = ast.parse(file.read_text())
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_there_are_exhibits_and_each_names_a_test():
+    assert len(exhibits()) >= 20
+    for name, cited in exhibits().items():
+        assert CITATION.fullmatch(cited), name
+
+
+def test_every_test_that_the_chapter_names_exists():
+    text = "\n".join(cell.source for cell in nbformat.read(CHAPTER, as_version=4).cells)
+    cited = set(CITATION.findall(text))
+    assert set(exhibits().values()) <= cited
+    for test in cited:
+        file, function = test.split("::")
+        assert function in functions_of(ROOT / "tests" / file), test
+
+
+def test_every_exhibit_asserts_that_its_numbers_differ():
+    cells = [c.source for c in nbformat.read(CHAPTER, as_version=4).cells if "exhibit(" in c.source]
+    shown = [source for source in cells if "def exhibit" not in source]
+    assert len(shown) == len(exhibits())
+    recorded = [source for source in shown if "leak" in source]  # its size is the finding
+    assert len(recorded) == 1
+    assert all("\nassert " in source for source in shown if source not in recorded)
+
+
+# --- the bugs, put into srlib
+
+
+@contextlib.contextmanager
+def edited(function, old: str, new: str):
+    """A function with one piece of its text replaced, wherever it was imported."""
+    source = textwrap.dedent(inspect.getsource(function))
+    assert source.count(old) == 1, f"{function.__qualname__} has changed: {old!r}"
+    # Inside a function that has a __class__, so that super() finds its cell.
+    source = "def make():\n    __class__ = None\n" + textwrap.indent(
+        source.replace(old, new), "    "
+    )
+    made: dict = {}
+    exec(source + f"\n    return {function.__name__}", function.__globals__, made)
+    sound, function.__code__ = function.__code__, inspect.unwrap(made["make"]()).__code__
+    try:
+        yield
+    finally:
+        function.__code__ = sound
+
+
+def overwriting(self, images):
+    return keras.applications.vgg16.preprocess_input(np.multiply(images, 255, out=images))
+
+
+MIS_WIRED = (
+    "both = self.features(y_true + y_pred)\n"
+    "    return tf.reduce_mean(tf.square(both[0] - both[1])) * tf.ones(tf.shape(y_pred)[0])"
+)
+FULL_RANGE = "255 * unit @ np.array([[0.299], [0.587], [0.114]])"
+STUDIO_RANGE = "16.0 + unit @ np.array([[65.481], [128.553], [24.966]])"
+TWO_SCALES = "tf.image.ssim_multiscale(truth, prediction, 255, (0.5, 0.5), 7).numpy()"
+ROUNDED = "np.rint(np.clip(images, 0.0, 1.0) * 255.0)"
+
+#: Exhibit -> its bug, as a change of srlib.
+BUGS = {
+    "RGB instead of Y": lambda: edited(psnr_ssim._prepare, "y_channel(images)", "images * 1.0"),
+    "full-range instead of studio-range Y": lambda: edited(
+        pixels.y_channel, STUDIO_RANGE, FULL_RANGE
+    ),
+    "grey photo through RGB to Y": lambda: edited(
+        evaluation.evaluate, '"rgb" if grey else protocol.channel', "protocol.channel"
+    ),
+    "PSNR of image 0 of each batch": lambda: edited(
+        psnr_ssim._MeanOverImages.update_state,
+        "self.per_image(truth, prediction)",
+        "self.per_image(truth, prediction)[:1]",
+    ),
+    "PSNR of the batch, batches of 8": lambda: edited(
+        psnr_ssim.PSNR.per_image, ", axis=(1, 2, 3)", ""
+    ),
+    "multi-scale SSIM read as SSIM": lambda: edited(
+        psnr_ssim.ssim, "value.mean(axis=(1, 2, 3))", TWO_SCALES
+    ),
+    "tf.image.psnr(float, uint8, 255)": lambda: edited(
+        pixels.check_range, "if images.dtype", "if False and images.dtype"
+    ),
+    "wrap-around instead of clipping": lambda: edited(
+        pixels.to_uint8, ROUNDED, "np.rint(images * 255.0).astype(np.int64)"
+    ),
+    "truncation instead of rounding": lambda: edited(
+        pixels.to_uint8, ROUNDED, "(np.clip(images, 0.0, 1.0) * 255.0)"
+    ),
+    "preprocess_input overwrites its input": lambda: mock.patch.object(
+        vgg.Preprocessing, "__call__", overwriting
+    ),
+    "accuracy, of half brightness : bicubic": lambda: edited(
+        loop.compile_model, "metrics=[PSNR()]", 'metrics=["accuracy"]'
+    ),
+    "VGG16 fed with [0, 1]": lambda: edited(vgg.VGG16.__init__, "if preprocessing:", "if False:"),
+    "red and blue swapped": lambda: edited(
+        vgg.Preprocessing.call, "keras.ops.flip(images, -1)", "images"
+    ),
+    "content loss as a constant: its gradient": lambda: edited(
+        losses.PerceptualLoss.call,
+        "self.features(y_pred)",
+        "tf.stop_gradient(self.features(y_pred))",
+    ),
+    "batch mates mixed: a neighbour moves the loss": lambda: edited(
+        losses.PerceptualLoss.call,
+        "return tf.reduce_mean(tf.square(difference), axis=(1, 2, 3))",
+        MIS_WIRED,
+    ),
+    "VGG16 built anew at every call": lambda: edited(
+        losses.PerceptualLoss.call, "self.features(y_pred)", 'VGG16("relu1_2", "random")(y_pred)'
+    ),
+    "LPIPS fed with [0, 1]": lambda: edited(
+        lpips._network.__wrapped__, "2.0 * images - 1.0 - _SHIFT", "images - _SHIFT"
+    ),
+    "aliased low-resolution input": lambda: edited(
+        resize.resize, "int(target), kernel, antialias)", "int(target), kernel, False)"
+    ),
+    "other kernel in training than in test": lambda: edited(
+        data.dataset,
+        "_PairStore(photos, sizes, kernel, cache)",
+        '_PairStore(photos, sizes, "box", cache)',
+    ),
+    "photographs on both sides of the split": lambda: edited(
+        photoset.PhotoSet.hold_out, 'if self.source == "embedded":', "if False:"
+    ),
+    "woman, after training half on the leak": lambda: edited(
+        leak.best_match, "for scale in scales:", "for scale in (1.0,):"
+    ),
+}
+#: What a test raises when it could not even be run: that catches no bug.
+BROKEN = {"NameError", "SyntaxError", "ImportError", "AttributeError", "FixtureLookupError"}
+
+
+class Witness:
+    """A pytest plugin that notes what each failing test raised."""
+
+    def __init__(self):
+        self.raised: list[str] = []
+
+    def pytest_exception_interact(self, call):
+        self.raised.append(call.excinfo.typename)
+
+
+def run_each_test_with_its_bug() -> dict[str, list[str]]:
+    """Exhibit -> what the test that it names raised; for a process of its own."""
+    raised = {}
+    quick = [Phase.explicit, Phase.generate]  # one counterexample is enough: none is made smaller
+    settings.register_profile("museum", settings.get_profile("srlib"), phases=quick)
+    for name, test in exhibits().items():
+        witness = Witness()
+        options = ["-x", "-q", "--tb=no", "--assert=plain", "-p", "no:cacheprovider"]
+        options += ["--hypothesis-profile=museum"]
+        with BUGS[name]():
+            pytest.main([*options, str(ROOT / "tests" / test)], plugins=[witness])
+        raised[name] = witness.raised
+    return raised
+
+
+def test_every_named_test_fails_when_its_bug_is_there():
+    assert BUGS.keys() == exhibits().keys()
+    code = (
+        "import json, os, sys; os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'\n"
+        "sys.path[:0] = ['tests', '.']\n"
+        "import test_museum\n"
+        "print('\\n' + json.dumps(test_museum.run_each_test_with_its_bug()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    raised = json.loads(done.stdout.splitlines()[-1])
+    missed = {name: found for name, found in raised.items() if not found or set(found) & BROKEN}
+    assert not missed, done.stdout
+
+
+# --- tests that only the museum needs
+
+
+def test_psnr_refuses_floats_in_grey_levels():
+    """tf.image.psnr takes them, beside a uint8, for a picture 255 times too bright."""
+    truth = smooth_photo(16, 16, 0)
+    other = np.clip(truth.astype(int) + 3, 0, 255).astype(np.uint8)
+    for levels in (other.astype(np.float32), other.astype(np.float64), other.astype(np.int64)):
+        for pair in ((truth, levels), (levels, truth)):
+            with pytest.raises(ValueError, match="divide by 255"):
+                psnr_ssim.psnr(*pair)
+    expected = psnr_ssim.psnr(truth, other)
+    assert psnr_ssim.psnr(truth, np.float32(other / 255)) == pytest.approx(expected, abs=1e-6)
+    assert float(tf.image.psnr(np.float32(other), truth, 255)) < expected - 10  # the bug itself
+
+
+def test_a_loss_builds_vgg16_once(monkeypatch):
+    built = []
+
+    class Counted(vgg.VGG16):
+        def __init__(self, *args, **options):
+            built.append(args)
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(perceptual, "VGG16", Counted)
+    loss = losses.PixelAndPerceptualLoss(perceptual=losses.PerceptualLoss("relu1_2", "random"))
+    assert len(built) == 1
+    truth, prediction = np.random.default_rng(0).random((2, 1, 8, 8, 3), np.float32)
+    for _ in range(3):
+        loss(truth, prediction)
+    assert len(built) == 1
+    tf.function(loss)(truth, prediction)
+    assert len(built) == 1
+
+
+def test_training_and_test_inputs_are_made_by_the_same_kernel(tmp_path, monkeypatch):
+    photos = photoset.folder(write_photos(tmp_path / "photos", 32, 32)).take(1)
+    options = {"size": 32, "augment": False}
+    ((low, high),) = data.dataset(photos, 1, **options).take(1).as_numpy_iterator()
+    seen = []
+
+    def watched(model, images):
+        seen.append(np.asarray(images))
+        return resize.interpolate(pixels.to_float(images)).clip(0, 1)
+
+    monkeypatch.setattr(evaluation, "predict", watched)
+    evaluation.evaluate({}, photos, evaluation.Protocol(size=32))
+    assert pixels.to_uint8(high).shape == (1, 32, 32, 3)
+    np.testing.assert_array_equal(pixels.to_uint8(low), seen[0])
+    np.testing.assert_array_equal(pixels.to_uint8(low), data.pairs(photos, 32).low)
+    boxed = resize.downscale(pixels.to_uint8(high), kernel="box")
+    assert np.abs(boxed.astype(int) - seen[0]).max() > 2  # another kernel would be seen
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_squares_of_one_photograph_stay_together(seed):
+    squares = data.photos("embedded", "train")
+    rest, held_out = squares.hold_out(40, seed)
+    assert not set(rest.labels) & set(held_out.labels)
+    assert len(rest) + len(held_out) == len(squares) and len(held_out) >= 40
+
+
+# --- the leak
+
+
+def photograph(seed: int) -> np.ndarray:
+    """A picture like no other: smooth noise in colour, uint8 ``(120, 160, 3)``."""
+    rng = np.random.default_rng(seed)
+    noise = rng.uniform(0, 255, (30, 40, 3)).astype(np.float32)
+    return pixels.to_uint8(resize.resize(noise, (120, 160)) / 255)
+
+
+@pytest.mark.parametrize("scale", [0.7, 0.8])
+def test_a_resized_and_cut_copy_is_found(scale, tmp_path):
+    """As Set5's woman lies in a training photo: smaller, cut, and under another name."""
+    original = photograph(0)
+    reduced = leak.scaled(original, scale)
+    copy = reduced[8:80, 6:102]
+    found = leak.best_match(leak.luma(copy), leak.luma(original), np.linspace(0.6, 1, 41))
+    assert found.scale == pytest.approx(scale, abs=0.011)
+    assert found.correlation > 0.99
+    assert np.abs(np.subtract(found.offset, (8, 6))).max() <= 1
+    for name, image in (("a", original), ("b", photograph(1)), ("c", photograph(2))):
+        (tmp_path / "train").mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "train" / f"{name}.png")
+    (tmp_path / "test").mkdir()
+    Image.fromarray(copy).save(tmp_path / "test" / "t.png")
+    table = leak.search(photoset.folder(tmp_path / "train"), photoset.folder(tmp_path / "test"))
+    ranking = sorted(table["t.png"], key=table["t.png"].get)
+    assert ranking[-1] == "train/a.png"
+    assert table["t.png"]["train/a.png"] > max(table["t.png"][n] for n in ranking[:-1]) + 0.05
+
+
+def test_registration_says_where_and_how_alike():
+    original = photograph(3)
+    copy = leak.scaled(original, 0.75)[10:80, 5:105]
+    place = leak.register(copy, original)
+    assert place["scale"] == pytest.approx(0.75, abs=0.005)
+    assert np.abs(np.subtract(place["offset"], (10, 5))).max() <= 1
+    assert place["overlap"] == [70, 100]
+    assert place["psnr of the resized photo"] > 35
+    stranger = leak.register(photograph(4)[:70, :100], original)
+    assert stranger["correlation"] < 0.9 and stranger["psnr of the resized photo"] < 25
+
+
+@pytest.fixture
+def textures(tmp_path) -> Path:
+    """Folders as the experiment expects them, with photos of two shapes."""
+    for name in (*leak.FOLDERS, "leak"):
+        (tmp_path / name).mkdir()
+    Image.fromarray(photograph(40)).save(tmp_path / "bsds_test" / "0.png")
+    for i in range(6):
+        pixels = photograph(i)
+        pixels = pixels if i % 2 else pixels.transpose(1, 0, 2)
+        Image.fromarray(pixels).save(tmp_path / "bsds_train" / f"{i}.png")
+        Image.fromarray(photograph(20 + i)[:80, :90]).save(tmp_path / "t91" / f"{i}.png")
+    Image.fromarray(photograph(9)).save(tmp_path / "leak" / leak.LEAK, quality=95)
+    return tmp_path
+
+
+def test_arms_differ_in_one_photo_and_in_nothing_else(textures, tmp_path):
+    extra = leak.extras(textures, 0.7, tmp_path / "runs")
+    assert [len(photos) for photos in extra.values()] == [1, 1, 1]
+    assert extra["stand-in"][0].shape == extra["leak"][0].shape == (120, 160, 3)
+    assert extra["leak, reduced"][0].shape == (84, 112, 3)
+    common = photoset.folder(textures / "t91").joined_with(photoset.folder(textures / "bsds_train"))
+    streams = []
+    for name in ("leak", "stand-in"):
+        photos = common.joined_with(extra[name])
+        batches = data.dataset(photos, len(photos), size=None, crop=16, seed=1).take(1)
+        ((low, _),) = batches.as_numpy_iterator()
+        streams.append(low)
+    differing = [not np.array_equal(a, b) for a, b in zip(*streams, strict=True)]
+    assert sum(differing) == 1  # an epoch shows every photo once, and one photo differs
+
+
+def test_arms_come_in_pairs():
+    arms = list(leak.ARMS.values())
+    assert [(arm.photo, arm.often) for arm in arms] == [
+        ("stand-in", False),
+        ("leak", False),
+        ("stand-in", True),
+        ("leak", True),
+        ("leak, reduced", True),
+    ]
+    assert leak.RECIPE.epochs == 1  # so no epoch is chosen by its score
+    assert len(leak.SEEDS) >= 2
+
+
+def test_the_experiment_runs_and_resumes(textures, tmp_path, monkeypatch):
+    (tmp_path / "Set5").mkdir()
+    Image.fromarray(leak.scaled(photograph(9), 0.75)[4:84, 6:106]).save(
+        tmp_path / "Set5" / leak.LEAKED
+    )
+    Image.fromarray(photograph(30)[:64, :64]).save(tmp_path / "Set5" / "img_001.png")
+    small = models.build("residual", blocks=1, filters=4)
+    monkeypatch.setattr(leak.weights, "load", lambda name: keras.models.clone_model(small))
+    monkeypatch.setattr(leak, "SEEDS", (0,))
+    monkeypatch.setattr(leak, "ARMS", dict(list(leak.ARMS.items())[:2]))
+    monkeypatch.setattr(leak, "RECIPE", leak.replace(leak.RECIPE, batch_size=2, crop=8))
+    written = {}
+    monkeypatch.setattr(leak.results, "write", lambda name, content, **_: written.update(content))
+    command = [f"--textures={textures}", f"--benchmarks={tmp_path}", f"--runs={tmp_path / 'r'}"]
+    assert leak.main([*command, "--steps=1", "--sample=6"]) == 0
+    first = json.loads(json.dumps(written))
+    again = first["looked at again"][leak.LEAKED]
+    assert max(again, key=again.get) == f"leak/{leak.LEAK}"
+    assert len(first["others"]) == 6 and first["correlation"] > max(first["others"])
+    assert len(first["training"]["before"]) == 2
+    assert {len(runs) for runs in first["training"]["arms"].values()} == {1}
+    monkeypatch.setattr(leak, "search", None)  # known already
+    monkeypatch.setattr(keras.Model, "fit", None)  # trained already
+    assert leak.main([*command, "--steps=1", "--sample=6"]) == 0
+    assert json.loads(json.dumps(written)) == first
+
+
+def test_the_recorded_leak():
+    recorded = results.read("leak")
+    assert recorded["searched"] == len(recorded["others"]) + 1
+    assert recorded["correlation"] > 0.8 > max(recorded["others"])
+    assert recorded["next best"] < 0.8
+    place = recorded["registration"]
+    assert place["correlation"] > 0.98 and place["psnr of the resized photo"] > 35
+    study = recorded["training"]
+    assert list(study["arms"]) == list(leak.ARMS)
+    for runs in study["arms"].values():
+        assert np.shape(runs) == (len(study["seeds"]), len(recorded["images"]))
