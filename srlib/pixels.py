@@ -1,11 +1,35 @@
-"""Value ranges and luma: 8-bit grey levels, floats in [0, 1], and Y of BT.601."""
+"""Value ranges and luma: integers, floats in [0, 1], and Y of BT.601."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
+
+#: Shares of R, G and B in luma, ``(3, 1)``. ITU-R BT.601.
+LUMA = np.array([[0.299], [0.587], [0.114]])
 
 
-def y_channel(images: np.ndarray) -> np.ndarray:
+def to_float(images: npt.ArrayLike) -> np.ndarray:
+    """Float32 in [0, 1]: integers divided by the largest of their type, floats as they are."""
+    images = np.asarray(images)
+    if images.dtype.kind == "u":
+        return images.astype(np.float32) / np.float32(np.iinfo(images.dtype).max)
+    return images.astype(np.float32, copy=False)
+
+
+def to_integers(images: npt.ArrayLike, kind: npt.DTypeLike) -> np.ndarray:
+    """[0, 1] floats to an unsigned type: clipped, then rounded. Never truncated, never wrapped."""
+    top = float(np.iinfo(kind).max)
+    # NumPy's rint: halves go to even, as everywhere in srlib.
+    return np.rint(np.clip(images, 0.0, 1.0) * top).astype(kind)
+
+
+def to_uint8(images: npt.ArrayLike) -> np.ndarray:
+    """[0, 1] floats to 8-bit: see :func:`to_integers`."""
+    return to_integers(images, np.uint8)
+
+
+def y_channel(images: npt.ArrayLike) -> np.ndarray:
     """Luminance of ITU-R BT.601 in studio range, as MATLAB's ``rgb2ycbcr``.
 
     Args:
@@ -16,7 +40,7 @@ def y_channel(images: np.ndarray) -> np.ndarray:
     """
     images = np.asarray(images)
     unit = images / 255.0 if images.dtype == np.uint8 else images.astype(np.float64)
-    return 16.0 + unit @ np.array([[65.481], [128.553], [24.966]])
+    return 16.0 + unit @ (219.0 * LUMA)
 
 
 def check_range(images: np.ndarray) -> None:
@@ -26,13 +50,3 @@ def check_range(images: np.ndarray) -> None:
             f"got {images.dtype} values up to {images.max(initial=0):g}: "
             "give uint8, or floats in [0, 1] (divide by 255)"
         )
-
-
-def to_uint8(images: np.ndarray) -> np.ndarray:
-    """[0, 1] floats to 8-bit: clipped, then rounded. Never truncated, never wrapped."""
-    return np.rint(np.clip(images, 0.0, 1.0) * 255.0).astype(np.uint8)
-
-
-def to_float(images: np.ndarray) -> np.ndarray:
-    """8-bit to float32 in [0, 1]."""
-    return np.asarray(images, np.float32) / 255.0

@@ -18,6 +18,7 @@ import numpy as np
 
 import srlib
 from srlib._backend import keras, tf
+from srlib.errors import SrlibError
 from srlib.export.formats import FORMATS, INPUT, OUTPUT, Runner, quietly, reason
 from srlib.models import zoo
 from srlib.models.anatomy import size_multiple
@@ -31,7 +32,7 @@ TOLERANCE = 1e-3
 CHECKED = ((2, 11, 17), (1, 23, 13))
 
 
-class ExportError(ValueError):
+class ExportError(SrlibError):
     """A network that cannot be exported; the message says where to, why and what to do."""
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from srlib.errors import PhotoError
+from srlib.errors import PhotoError, one_line
 
 #: Formats that are opened, by Pillow's names. Not the ones that start another program
 #: (EPS), hold no picture of their own (HDF5) or are not told from noise (TGA, but by name).
@@ -35,12 +35,6 @@ def describe(path: str | os.PathLike) -> str:
     """A file's name as it can be printed in one line, whatever bytes it is made of."""
     text = os.fsencode(path).decode("utf-8", "replace")
     return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, short enough to be read beside a file's name."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())[:200]
 
 
 @contextlib.contextmanager

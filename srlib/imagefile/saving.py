@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from srlib.errors import PhotoError
-from srlib.imagefile.opening import describe, one_line
+from srlib.errors import PhotoError, one_line
+from srlib.imagefile.opening import describe
 
 _REMEDIES = {
     errno.ENOSPC: "make room on the disk",

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from srlib._backend import keras
+from srlib.errors import SrlibError
 
 #: Environment variable that names a weights file.
 VARIABLE = "SRLIB_VGG16_WEIGHTS"
@@ -44,7 +45,7 @@ for _b, _filters in enumerate(BLOCKS, 1):
         _channels = _width
 
 
-class VGGWeightsError(ValueError):
+class VGGWeightsError(SrlibError):
     """VGG16's weights are missing, damaged or of another network."""
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from srlib._backend import tf
 from srlib._files import write_whole
+from srlib.errors import SrlibError
 from srlib.pixels import check_range, to_float, to_uint8
 
 VARIABLE = "SRLIB_LPIPS_WEIGHTS"
@@ -57,7 +58,7 @@ _WAYS = (
 )
 
 
-class LPIPSWeightsError(ValueError):
+class LPIPSWeightsError(SrlibError):
     """LPIPS weights that are missing, damaged or of another network."""
 
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from srlib._backend import keras, tf
+from srlib.errors import SrlibError
 from srlib.layers.filters import ClipAtInference, FilterUpsampling, Luma
 from srlib.layers.upsampling import BoxedConv2DTranspose, ResizeConv2D, SubPixelConv2D
 
@@ -74,7 +75,7 @@ _POINTWISE = (
 )
 
 
-class TilingError(ValueError):
+class TilingError(SrlibError):
     """A network that cannot be applied in tiles; the message says why."""
 
 

@@ -20,6 +20,7 @@ from safetensors import numpy as safetensors
 
 from srlib._backend import keras, tf
 from srlib._files import write_whole
+from srlib.errors import SrlibError
 from srlib.models import registry
 
 ZOO = Path(__file__).parent / "weights"
@@ -32,7 +33,7 @@ SUFFIX = ".safetensors"
 BASELINES = ("nearest", "bicubic", "lanczos")
 
 
-class WeightsError(ValueError):
+class WeightsError(SrlibError):
     """Weights that are missing, damaged or of another network."""
 
 

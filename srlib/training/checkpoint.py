@@ -20,6 +20,7 @@ from safetensors import numpy as safetensors
 
 from srlib._backend import keras
 from srlib._files import write_whole
+from srlib.errors import SrlibError
 
 #: Of state.json. Before it had a number, weights were kept in Keras' own .weights.h5.
 FORMAT = 2
@@ -31,7 +32,7 @@ STATE = "state.json"
 SUFFIX = ".safetensors"
 
 
-class CheckpointError(ValueError):
+class CheckpointError(SrlibError):
     """A run's folder that cannot be gone on with; the message says why and what to do."""
 
 
