@@ -14,6 +14,7 @@ from srlib._backend import keras, tf
 from srlib.data import pairing, stream
 from srlib.data.photoset import PhotoSet
 from srlib.losses.perceptual import PerceptualLoss, PixelAndPerceptualLoss
+from srlib.losses.pixel import PixelLoss
 from srlib.metrics.psnr_ssim import PSNR
 from srlib.models import registry
 from srlib.training import distribute
@@ -110,12 +111,11 @@ def _xla_pays() -> bool:
 
 
 def _loss(recipe: Recipe) -> keras.losses.Loss:
-    perceptual = None
-    if recipe.perceptual_weight:
-        perceptual = PerceptualLoss(recipe.perceptual_layer, recipe.vgg16, dtype=_precision(recipe))
-    return PixelAndPerceptualLoss(
-        recipe.loss, perceptual_weight=recipe.perceptual_weight, perceptual=perceptual
-    )
+    pixel = PixelLoss(recipe.loss)
+    if not recipe.perceptual_weight:
+        return pixel
+    perceptual = PerceptualLoss(recipe.perceptual_layer, recipe.vgg16, dtype=_precision(recipe))
+    return PixelAndPerceptualLoss(pixel, perceptual, perceptual_weight=recipe.perceptual_weight)
 
 
 def train(
