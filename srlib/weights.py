@@ -184,8 +184,9 @@ def save(
     }
     card_content = (json.dumps(about, indent=1) + "\n").encode()  # may fail: before any writing
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, content)
+    # The card comes first: killed in between, it tells whose weights are to come.
     write_whole(path.with_suffix(".json"), card_content)
+    write_whole(path, content)
     return path
 
 
