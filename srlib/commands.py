@@ -70,7 +70,7 @@ def upscale(options: argparse.Namespace) -> int:
             options.scale,
             tile=options.tile,
             output=target,
-            overwrite=True,  # what exists was skipped already, or is meant to go
+            overwrite=options.overwrite,
             strip=options.strip,
             on_tile=on_tile,
         )

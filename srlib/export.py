@@ -10,7 +10,6 @@ import hashlib
 import importlib
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -320,4 +319,4 @@ def _put_in_place(aside: Path, target: Path) -> None:
         if old.exists():
             os.replace(old, target)
         raise
-    _remove(old)
+    os.replace(old, aside)  # to be removed with the temporary folder
