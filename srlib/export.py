@@ -316,7 +316,16 @@ def _put_in_place(aside: Path, target: Path) -> None:
         os.replace(target, old)
         os.replace(aside, target)
     except BaseException:
-        if old.exists():
-            os.replace(old, target)
+        if os.path.lexists(old):
+            _put_back(old, target)
         raise
     os.replace(old, aside)  # to be removed with the temporary folder
+
+
+def _put_back(old: Path, target: Path) -> None:
+    try:
+        os.replace(old, target)
+    except OSError as error:
+        raise ExportError(
+            f"{target}: can be neither replaced nor put back ({reason(error)}); it is now {old}"
+        ) from error
