@@ -362,7 +362,8 @@ def test_nothing_but_a_saved_model_of_ours_is_replaced(name, message, late, tmp_
     else:
         spoil()
     before = {p: p.read_bytes() for p in target.rglob("*") if p.is_file()}
-    refused(message, target, "bicubic", overwrite=True, check=False)
+    with pytest.raises(ExportError, match=message):
+        export("bicubic", target, overwrite=True, check=False)
     after = {p: p.read_bytes() for p in target.rglob("*") if p.is_file()}
     if not late:
         assert after == before
@@ -593,7 +594,8 @@ def test_the_old_folder_is_somewhere_even_if_it_cannot_come_back(tmp_path, monke
         rename(source, goal)
 
     monkeypatch.setattr(os, "replace", fails_after_the_first)
-    refused(r"\(Input/output error\); it is now .*\.old$", target, "bicubic", overwrite=True)
+    with pytest.raises(ExportError, match=r"\(Input/output error\); it is now .*\.old$"):
+        export("bicubic", target, overwrite=True)
     (left,) = tmp_path.iterdir()
     assert {p.relative_to(left): p.read_bytes() for p in left.rglob("*") if p.is_file()} == old
 
