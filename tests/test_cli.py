@@ -16,6 +16,7 @@ from PIL import Image
 import srlib
 from srlib import cli, data, evaluation, models, training, upscaling, weights
 from srlib.cli import main
+from srlib.files import write_whole
 from tests import corpus
 
 COMMANDS = ("evaluate", "upscale", "train", "export", "models")
@@ -494,7 +495,18 @@ def test_train_replaces_nothing_but_its_own(run, large_photos, tmp_path, monkeyp
     before = stamps(card, out)
     assert run(*command)[0] == 0  # it is its own
     assert stamps(card, out) == before
-    out.unlink()  # as a kill between the writing of the two leaves it
+    out.unlink()
+    card.unlink()
+    with monkeypatch.context() as patch:
+
+        def write_one(*arguments, calls=[], **options):  # noqa: B006
+            if calls:
+                raise KeyboardInterrupt
+            calls.append(arguments)
+            write_whole(*arguments, **options)
+
+        patch.setattr(weights, "write_whole", write_one)
+        assert run(*command)[0] == 130  # between the two
     assert run(*command)[0] == 0
     assert stamps(out)[0][0] == before[1][0]
     refused(run(*command, "--run-dir", tmp_path / "new"), out, "--overwrite")
