@@ -228,7 +228,7 @@ def test_evaluate_with_a_file_of_weights(run, photo_folder, tmp_path):
     assert f"\n{file} " in out
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("default::UserWarning")
 def test_evaluate_goes_on_without_a_damaged_photo(run, photo_folder):
     file = photo_folder / "photo03.png"
     file.write_bytes(file.read_bytes()[:300])
