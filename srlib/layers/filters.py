@@ -5,9 +5,13 @@ Taught in chapter 2.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from srlib._backend import keras, tf
+from srlib.layers.reach import Step, convolution, repetition
+from srlib.pixels import LUMA
 from srlib.resize import taps
 
 
@@ -108,6 +112,12 @@ class FilterUpsampling(keras.layers.Layer):
             "taps": self.taps,
         }
 
+    def reach(self) -> list[Step]:
+        return [convolution(self.filters.shape[0]), repetition(self.scale)]
+
+    def flops(self, height: int, width: int) -> int:
+        return 2 * math.prod(self.filters.shape) * 3 * height * width
+
 
 @keras.saving.register_keras_serializable(package="srlib")
 class ClipAtInference(keras.layers.Layer):
@@ -121,6 +131,9 @@ class ClipAtInference(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+    def reach(self) -> list[Step]:
+        return []
 
 
 @keras.saving.register_keras_serializable(package="srlib")
@@ -138,10 +151,13 @@ class Luma(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
 
     def call(self, inputs):
-        return tf.tensordot(tf.cast(inputs, "float32"), tf.constant([[0.299], [0.587], [0.114]]), 1)
+        return tf.tensordot(tf.cast(inputs, "float32"), tf.constant(LUMA, "float32"), 1)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:3], 1)
 
     def compute_output_spec(self, inputs):
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), "float32")
+
+    def reach(self) -> list[Step]:
+        return []
