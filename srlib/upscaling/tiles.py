@@ -16,14 +16,10 @@ from itertools import pairwise
 import numpy as np
 
 from srlib._backend import keras
-from srlib.models.anatomy import TilingError, receptive_field, size_multiple
-from srlib.models.ensemble import SelfEnsemble
+from srlib.models.anatomy import TilingError, network_of, receptive_field, size_multiple
 from srlib.models.interface import SCALE
-from srlib.pixels import check_range
+from srlib.pixels import check_range, to_float, to_integers
 from srlib.upscaling.network import predict
-
-layers = keras.layers
-
 
 #: What "auto" keeps of each tile, in pixels a side: large beside the overlap, which is
 #: computed for nothing, and small enough that a tile's features fit in memory.
@@ -64,14 +60,16 @@ def enlarge(
     passes = _passes(scale)
     core = _core(model, image.shape, passes, tile)
     overlaps = [0] * passes if core is None else _overlaps(model, passes)
-    multiple = _multiple(model)
+    multiple = size_multiple(network_of(model))
     height, width = image.shape[:2]
-    kind = image.dtype if image.dtype.kind == "u" else np.dtype(np.float32)
+    integers = image.dtype.kind == "u"
+    kind = image.dtype if integers else np.float32
     result = np.empty((scale * height, scale * width, 3), kind)
     for rows in _steps(height, core, multiple):
         for columns in _steps(width, core, multiple):
-            unit = _tile(model, image, (rows, columns), overlaps, multiple)
-            result[_scaled(rows, scale), _scaled(columns, scale)] = _as_kind(unit, kind)
+            own = _tile(model, image, (rows, columns), overlaps, multiple)
+            place = _scaled(rows, scale), _scaled(columns, scale)
+            result[place] = to_integers(own, kind) if integers else own
             if on_tile:
                 on_tile((rows.stop - rows.start) * (columns.stop - columns.start))
     return result
@@ -97,7 +95,7 @@ def _tile(
         ]
 
     views = [around(overlap) for overlap in (*overlaps, 0)]
-    window = _as_unit(image[tuple(views[0])])[None]
+    window = to_float(image[tuple(views[0])])[None]
     scale = 1
     for outer, inner in pairwise(views):
         window = predict(model, window)
@@ -128,11 +126,6 @@ def _passes(scale: int) -> int:
     if not isinstance(scale, int) or scale not in PASSES:
         raise ValueError(f"scale must be 2 or 4, not {scale!r}")
     return PASSES[scale]
-
-
-def _multiple(model: keras.Model) -> int:
-    inner = model.model if isinstance(model, SelfEnsemble) else model
-    return size_multiple(inner) if isinstance(inner, keras.Model) else 1
 
 
 def _overlaps(model: keras.Model, passes: int) -> list[int]:
@@ -173,16 +166,3 @@ def _steps(size: int, core: int | None, multiple: int) -> Iterator[slice]:
 
 def _scaled(span: slice, scale: int) -> slice:
     return slice(scale * span.start, scale * span.stop)
-
-
-def _as_unit(image: np.ndarray) -> np.ndarray:
-    if image.dtype.kind == "u":
-        return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
-    return image.astype(np.float32)
-
-
-def _as_kind(unit: np.ndarray, kind: np.dtype) -> np.ndarray:
-    if kind.kind == "u":
-        # NumPy's rint: halves go to even, as everywhere in srlib.
-        return np.rint(unit * np.float32(np.iinfo(kind).max)).astype(kind)
-    return unit
