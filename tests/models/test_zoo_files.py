@@ -24,7 +24,7 @@ from srlib import models
 from srlib.layers.upsampling import UPSAMPLERS
 from srlib.losses import vgg
 from srlib.metrics import lpips
-from srlib.models import zoo
+from srlib.models import cards, zoo
 from srlib.models.zoo import WeightsError
 
 SMALL = {
@@ -106,7 +106,7 @@ def test_card_says_what_the_file_is(tmp_path):
         model, tmp_path / "v1.2.safetensors", "residual", SMALL["residual"], summary="a test"
     )
     content = path.read_bytes()
-    assert zoo.card(path) == {
+    assert cards.card(path) == {
         "name": "v1.2",
         "architecture": "residual",
         "options": {"blocks": 1, "filters": 8},
@@ -121,11 +121,11 @@ def test_card_says_what_the_file_is(tmp_path):
     assert sum(t.size for t in tensors.values()) == model.count_params()
 
 
-@pytest.mark.parametrize("name", zoo.BASELINES)
+@pytest.mark.parametrize("name", cards.BASELINES)
 def test_baselines_load_without_a_file_and_have_no_card(name):
     assert zoo.load(name).name == name
     with pytest.raises(WeightsError, match=f"^{name}: is computed"):
-        zoo.card(name)
+        cards.card(name)
 
 
 # --- what is shipped
@@ -136,13 +136,13 @@ def test_shipped_models_are_listed_whole_and_small():
     assert {"residual-mse", "hourglass-mse"} <= set(names)
     assert names == sorted(names)
     for name in names:
-        content = (zoo.ZOO / f"{name}.safetensors").read_bytes()
+        content = (cards.FOLDER / f"{name}.safetensors").read_bytes()
         card = srlib.card(name)
         assert hashlib.sha256(content).hexdigest() == card["sha256"], name
         assert card["bytes"] == len(content)
         assert card["name"] == name
         assert card["summary"]
-    files = list(zoo.ZOO.iterdir())
+    files = list(cards.FOLDER.iterdir())
     assert sum(f.stat().st_size for f in files) < 45e6
     assert {f.suffix for f in files} == {".safetensors", ".json"}
     assert len(files) == 2 * len(names)
@@ -436,19 +436,19 @@ def test_missing_and_damaged_cards_are_named(saved, content):
 @pytest.mark.parametrize("key", ["architecture", "options", "sha256"])
 def test_a_card_that_lacks_something_says_what(saved, key):
     card = saved.with_suffix(".json")
-    card.write_text(json.dumps({k: v for k, v in zoo.card(saved).items() if k != key}))
+    card.write_text(json.dumps({k: v for k, v in cards.card(saved).items() if k != key}))
     with pytest.raises(WeightsError, match=rf"net\.json: .*lacks {key}"):
         zoo.load(saved)
 
 
-@pytest.mark.parametrize("ask", [zoo.load, zoo.card])
+@pytest.mark.parametrize("ask", [zoo.load, cards.card])
 @pytest.mark.parametrize("name", ["resnet", "gone.safetensors", "", "../zoo/residual-mse"])
 def test_an_unknown_name_lists_what_there_is(name, ask):
     with pytest.raises(WeightsError) as caught:
         ask(name)
     message = str(caught.value)
     assert message.startswith(f"{name}: no such model")
-    for known in (*zoo.available(), *zoo.BASELINES):
+    for known in (*cards.available(), *cards.BASELINES):
         assert known in message
 
 
@@ -471,7 +471,7 @@ def two(request) -> tuple[keras.Model, keras.Model]:
 def test_interpolation_mixes_every_weight(two, share):
     first, second = two
     before = [model.get_weights() for model in two]
-    mixed = zoo.interpolate(first, second, share)
+    mixed = zoo.blend(first, second, share)
     assert mixed is not first and mixed is not second
     assert mixed.name == first.name
     for a, b, found in zip(*before, mixed.get_weights(), strict=True):
@@ -487,7 +487,7 @@ def test_interpolation_mixes_every_weight(two, share):
 def test_interpolations_ends_are_the_networks_themselves(two, rng):
     low = rng.random((2, 8, 6, 3), np.float32)
     for share, model in zip((0, 1), two, strict=True):
-        np.testing.assert_array_equal(zoo.interpolate(*two, share)(low), model(low))
+        np.testing.assert_array_equal(zoo.blend(*two, share)(low), model(low))
 
 
 def test_an_interpolated_linear_filter_is_the_mean_of_the_pictures(rng):
@@ -495,13 +495,13 @@ def test_an_interpolated_linear_filter_is_the_mean_of_the_pictures(rng):
     two = [randomised("linear", SMALL["linear"], seed) for seed in (1, 2)]
     low = rng.random((1, 8, 6, 3), np.float32) / 4
     pictures = [model(low, training=True) for model in two]
-    mixed = zoo.interpolate(*two, 0.3)(low, training=True)
+    mixed = zoo.blend(*two, 0.3)(low, training=True)
     np.testing.assert_allclose(mixed, 0.7 * pictures[0] + 0.3 * pictures[1], atol=1e-6)
 
 
 def test_an_interpolated_network_is_like_any_other(tmp_path, rng):
     two = [models.residual(1, 8, dtype="mixed_bfloat16") for _ in range(2)]
-    mixed = zoo.interpolate(*two, 0.5)
+    mixed = zoo.blend(*two, 0.5)
     assert mixed.get_layer("stem").compute_dtype == "bfloat16"
     assert [v.path for v in mixed.variables] == [v.path for v in two[0].variables]
     path = zoo.save(mixed, tmp_path / "mixed.safetensors", "residual", SMALL["residual"])
@@ -520,7 +520,7 @@ def test_interpolation_of_different_networks_is_refused(other):
     for pair in ((first, second), (second, first)):
         names = " and ".join(model.name for model in pair)
         with pytest.raises(WeightsError, match=f"^{names} differ in their weights' number or"):
-            zoo.interpolate(*pair, 0.5)
+            zoo.blend(*pair, 0.5)
 
 
 # --- writing
@@ -582,4 +582,4 @@ def test_a_file_and_its_card_can_be_moved_together(saved, tmp_path):
     with pytest.raises(WeightsError, match=r"renamed\.json"):
         zoo.load(target)
     shutil.copy(saved.with_suffix(".json"), target.with_suffix(".json"))
-    assert zoo.load(target).count_params() == zoo.card(saved)["parameters"]
+    assert zoo.load(target).count_params() == cards.card(saved)["parameters"]
