@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from srlib import __version__, commands
+from srlib.models import cards
 
 MODEL_HELP = (
     "a shipped model (see `srlib models`), nearest, bicubic, lanczos, or a .safetensors file"
@@ -82,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "-o", "--output", type=Path, metavar="OUT", help="a file (for one file) or a folder"
     )
-    one.add_argument("--model", default="residual-mse", help=f"{MODEL_HELP} (default: %(default)s)")
+    one.add_argument("--model", default=cards.DEFAULT, help=f"{MODEL_HELP} (default: %(default)s)")
     one.add_argument(
         "--scale", type=int, choices=(2, 4), default=2, help="4: the network applied twice"
     )
@@ -171,7 +172,7 @@ def parser() -> argparse.ArgumentParser:
         "draws there with what Keras draws.",
     )
     one.add_argument("target", metavar="OUT", help="for example net.onnx or net.tflite")
-    one.add_argument("--model", default="residual-mse", help=f"{MODEL_HELP} (default: %(default)s)")
+    one.add_argument("--model", default=cards.DEFAULT, help=f"{MODEL_HELP} (default: %(default)s)")
     one.add_argument(
         "--format",
         choices=("onnx", "tflite", "savedmodel"),

@@ -98,12 +98,12 @@ def train(options: argparse.Namespace) -> None:
 
     from srlib import data
     from srlib.data import pairing
-    from srlib.models import zoo
+    from srlib.models import cards, zoo
     from srlib.training import distribute, hardware, loop
 
     strategy = distribute.strategy(options.strategy)  # before TensorFlow computes anything
-    if options.out.suffix != zoo.SUFFIX:
-        raise zoo.WeightsError(f"{options.out}: must end in {zoo.SUFFIX}")
+    if options.out.suffix != cards.SUFFIX:
+        raise cards.WeightsError(f"{options.out}: must end in {cards.SUFFIX}")
     recipe = loop.Recipe(
         loss=options.loss,
         perceptual_weight=options.perceptual,
@@ -121,7 +121,7 @@ def train(options: argparse.Namespace) -> None:
     validation = pairing.pairs(held_out)
     model = loop.build_for(options.architecture, recipe)
     if options.start:
-        model = zoo.interpolate(model, zoo.load(options.start), 1.0)
+        model = zoo.blend(model, zoo.load(options.start), 1.0)
     run_dir = options.run_dir or options.out.with_suffix(".run")
     history = loop.train(model, photos, validation, recipe, run_dir, strategy=strategy)
     if not distribute.Team(strategy).is_chief:  # of several machines one writes
@@ -156,16 +156,14 @@ def export(options: argparse.Namespace) -> None:
 
 def models(options: argparse.Namespace) -> None:
     """``srlib models``: list the zoo or print a card."""
-    from srlib.models import zoo
+    from srlib.models import cards
 
     if options.name:
-        card = zoo.card(options.name)
-        phase = card
-        while phase:  # a phase's history is long; the phases before it have theirs
-            phase.pop("history", None)
-            phase = phase.get("before")
+        card = cards.card(options.name)
+        for phase in cards.phases(card):
+            phase.pop("history", None)  # it is long
         print(json.dumps(card, indent=2))
         return
-    for name in zoo.available():
-        card = zoo.card(name)
+    for name in cards.available():
+        card = cards.card(name)
         print(f"{name:<18} {card['parameters']:>10,} parameters  {card['summary']}")
