@@ -65,7 +65,7 @@ class FilterUpsampling(keras.layers.Layer):
 
     def __init__(self, scale: int = 2, kernel: str | None = "bicubic", taps: int = 5, **kwargs):
         # Interpolation carries the picture itself: bfloat16 would cost it 5 bits.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs | {"dtype": "float32"})
         self.scale = scale
         self.kernel = kernel
         self.taps = taps
@@ -81,7 +81,6 @@ class FilterUpsampling(keras.layers.Layer):
                 name="filters",
                 shape=start.shape,
                 initializer=lambda shape, dtype=None: tf.constant(start, dtype or "float32"),
-                autocast=False,
             )
         else:
             self.filters = start
@@ -101,9 +100,6 @@ class FilterUpsampling(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         n, h, w, c = input_shape
         return (n, h and h * self.scale, w and w * self.scale, c)
-
-    def compute_output_spec(self, inputs):
-        return keras.KerasTensor(self.compute_output_shape(inputs.shape), "float32")
 
     def get_config(self):
         return super().get_config() | {
@@ -148,16 +144,13 @@ class Luma(keras.layers.Layer):
     """
 
     def __init__(self, **kwargs):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs | {"dtype": "float32"})
 
     def call(self, inputs):
         return tf.tensordot(tf.cast(inputs, "float32"), tf.constant(LUMA, "float32"), 1)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:3], 1)
-
-    def compute_output_spec(self, inputs):
-        return keras.KerasTensor(self.compute_output_shape(inputs.shape), "float32")
 
     def reach(self) -> list[Step]:
         return []

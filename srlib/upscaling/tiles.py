@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -28,6 +28,9 @@ SMALLEST, LARGEST = 128, 256
 
 #: How often a network is applied for each scale.
 PASSES = {SCALE: 1, SCALE**2: 2}
+
+#: Rows and columns of a rectangle.
+Spans = tuple[slice, ...]
 
 
 def enlarge(
@@ -65,47 +68,49 @@ def enlarge(
     integers = image.dtype.kind == "u"
     kind = image.dtype if integers else np.float32
     result = np.empty((scale * height, scale * width, 3), kind)
-    for rows in _steps(height, core, multiple):
-        for columns in _steps(width, core, multiple):
-            own = _tile(model, image, (rows, columns), overlaps, multiple)
-            place = _scaled(rows, scale), _scaled(columns, scale)
-            result[place] = to_integers(own, kind) if integers else own
-            if on_tile:
-                on_tile((rows.stop - rows.start) * (columns.stop - columns.start))
+    whole = slice(0, height), slice(0, width)
+    for own in product(_steps(height, core, multiple), _steps(width, core, multiple)):
+        part = _tile(model, image, own, overlaps, multiple)
+        result[_inside(own, whole, scale)] = to_integers(part, kind) if integers else part
+        if on_tile:
+            on_tile(math.prod(span.stop - span.start for span in own))
     return result
 
 
 def _tile(
     model: keras.Model,
     image: np.ndarray,
-    own: tuple[slice, slice],
+    own: Spans,
     overlaps: list[int],
     multiple: int,
 ) -> np.ndarray:
     """A tile's own part of the result, computed with what each pass must see around it."""
 
-    def around(overlap: int) -> list[slice]:
+    def around(overlap: int) -> Spans:
         # A network with strides sees a grid: what it looks at starts and ends on that grid.
-        return [
+        return tuple(
             slice(
                 max(0, span.start - overlap) // multiple * multiple,
                 min(size, -(-(span.stop + overlap) // multiple) * multiple),
             )
             for span, size in zip(own, image.shape[:2], strict=True)
-        ]
+        )
 
     views = [around(overlap) for overlap in (*overlaps, 0)]
-    window = to_float(image[tuple(views[0])])[None]
+    window = to_float(image[views[0]])
     scale = 1
     for outer, inner in pairwise(views):
-        window = predict(model, window)
         scale *= SCALE
-        kept = [
-            slice(scale * (i.start - o.start), scale * (i.stop - o.start))
-            for i, o in zip(inner, outer, strict=True)
-        ]
-        window = window[:, kept[0], kept[1]]
-    return window[0]
+        window = predict(model, window[None])[0][_inside(inner, outer, scale)]
+    return window
+
+
+def _inside(inner: Spans, outer: Spans, scale: int) -> Spans:
+    """Where one rectangle of the input lies in the enlargement of another around it."""
+    return tuple(
+        slice(scale * (i.start - o.start), scale * (i.stop - o.start))
+        for i, o in zip(inner, outer, strict=True)
+    )
 
 
 def _checked(image: np.ndarray) -> np.ndarray:
@@ -162,7 +167,3 @@ def _steps(size: int, core: int | None, multiple: int) -> Iterator[slice]:
     step = size if core is None else -(-core // multiple) * multiple
     for start in range(0, size, step):
         yield slice(start, min(start + step, size))
-
-
-def _scaled(span: slice, scale: int) -> slice:
-    return slice(scale * span.start, scale * span.stop)
