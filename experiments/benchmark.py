@@ -28,7 +28,7 @@ from srlib.data import photoset
 from srlib.data.photoset import PhotoSet
 from srlib.evaluation import Protocol
 from srlib.metrics import lpips, psnr_ssim
-from srlib.models import zoo
+from srlib.models import cards, zoo
 from srlib.models.ensemble import self_ensemble
 from srlib.pixels import to_float
 from srlib.resize import downscale
@@ -67,8 +67,8 @@ def entrants() -> dict[str, Entrant]:
         f"fitted to {fitted_to.fingerprint()}",
         lambda: models.fit_linear(models.linear(), *data.pairs(fitted_to)[:2]),
     )
-    for name in zoo.available():
-        mark = zoo.card(name)["sha256"][:16]
+    for name in cards.available():
+        mark = cards.card(name)["sha256"][:16]
         found[name] = Entrant(mark, lambda name=name: zoo.load(name))
         if name in ENSEMBLES:
             twice = Entrant(f"{mark} x8", lambda name=name: self_ensemble(zoo.load(name)))

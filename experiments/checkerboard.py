@@ -30,7 +30,7 @@ from srlib.evaluation import bootstrap_interval
 from srlib.layers.upsampling import UPSAMPLERS
 from srlib.metrics import checkerboard, psnr_ssim
 from srlib.metrics.lpips import lpips
-from srlib.models import zoo
+from srlib.models import cards, zoo
 from srlib.pixels import to_uint8
 from srlib.resize import interpolate
 from srlib.upscaling.network import predict
@@ -183,7 +183,7 @@ def controls(pairs: data.Pairs) -> dict[str, dict]:
     """Shipped networks, baselines, and truths with a known pattern: what the indices read."""
     truth = data.as_float(pairs)[1]
     found = {}
-    networks = {name: zoo.load(name) for name in (*zoo.BASELINES, *zoo.available())}
+    networks = {name: zoo.load(name) for name in (*cards.BASELINES, *cards.available())}
     networks["linear"] = models.fit_linear(
         models.linear(), *data.pairs(data.photos("embedded", "train"))[:2]
     )

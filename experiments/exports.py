@@ -22,7 +22,7 @@ from srlib import data, export
 from srlib.book import results
 from srlib.data.photoset import PhotoSet
 from srlib.export.formats import FORMATS
-from srlib.models import zoo
+from srlib.models import cards
 from srlib.pixels import to_uint8
 
 #: Of the range: each value of the input is moved by it, up or down, to see what becomes of it.
@@ -65,7 +65,7 @@ def main() -> int:
     """Measure everything and record it."""
     began = time.perf_counter()
     photos = srlib.photos("embedded", "test")
-    rows = measure((*zoo.BASELINES, *srlib.available()), photos)
+    rows = measure((*cards.BASELINES, *srlib.available()), photos)
     results.write(
         "exports",
         {

@@ -40,7 +40,7 @@ def curve(network: str, pairs: data.Pairs) -> dict[str, list[float]]:
     pixel, perceptual = (zoo.load(f"{network}-{loss}") for loss in ("mse", "perceptual"))
     found: dict[str, list[float]] = {"share": [], "psnr": [], "lpips": []}
     for share in SHARES[network]:
-        model = zoo.interpolate(pixel, perceptual, float(share))
+        model = zoo.blend(pixel, perceptual, float(share))
         for name, value in ({"share": float(share)} | score(model, pairs)).items():
             found[name].append(value)
         print(network, *(f"{name} {values[-1]:.4f}" for name, values in found.items()), flush=True)

@@ -21,7 +21,7 @@ from srlib.book import results
 from srlib.data import degrade, photoset
 from srlib.evaluation import PROTOCOLS, Protocol, Scores, bootstrap_interval, evaluate
 from srlib.metrics import lpips
-from srlib.models import zoo
+from srlib.models import cards, zoo
 
 #: Inputs as srlib.data.degrade names them; each is scored against bicubic on the same input.
 INPUTS = (
@@ -48,8 +48,8 @@ FITTED_TO = 40
 def worth_asking() -> list[str]:
     """The shipped models that beat bicubic at least on the input they were trained for."""
     chosen = []
-    for name in zoo.available():
-        (row,) = [r for r in zoo.card(name)["test"]["summary"] if r["model"] == name]
+    for name in cards.available():
+        (row,) = [r for r in cards.card(name)["test"]["summary"] if r["model"] == name]
         if row["gain_interval"][0] > 0:
             chosen.append(name)
     return chosen

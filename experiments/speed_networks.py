@@ -17,7 +17,7 @@ from srlib import export, models, training
 from srlib._backend import keras, tf
 from srlib.book import timing
 from srlib.layers.normalization import FusedBatchNormalization
-from srlib.models import anatomy, zoo
+from srlib.models import anatomy, cards, zoo
 
 ENGINES = ("eager", "tf.function", "XLA")
 #: The engine without srlib's fused batch normalisation.
@@ -98,7 +98,7 @@ def networks() -> list[Network]:
     """The shipped networks, perceptual twins left out: only their weights differ."""
     found: dict[str, Network] = {}
     for name in srlib.available():
-        card = zoo.card(name)
+        card = cards.card(name)
         key = json.dumps([card["architecture"], card["options"]], sort_keys=True)
         found.setdefault(key, Network(name, card["architecture"], card["options"]))
     return list(found.values())

@@ -20,7 +20,7 @@ from srlib._backend import keras
 from srlib.data.photoset import PhotoSet
 from srlib.losses import vgg
 from srlib.metrics import psnr_ssim
-from srlib.models import zoo
+from srlib.models import cards, zoo
 from srlib.training import hardware
 from srlib.training.loop import Recipe
 
@@ -162,8 +162,8 @@ def publish(
     Earlier phases are found in ``jobs``. ``more`` goes on the card, in the place of
     what it would say otherwise.
     """
-    target = zoo.ZOO / f"{name}{zoo.SUFFIX}"
-    if target.exists() and zoo.card(target)["history"] == history:
+    target = cards.FOLDER / f"{name}{cards.SUFFIX}"
+    if target.exists() and cards.card(target)["history"] == history:
         print(f"{name}: published already")
         return
     about = {
@@ -199,7 +199,7 @@ def publish(
 def _parent(name: str) -> dict:
     """The phases that a shipped model went through, as an earlier phase of what grows from it."""
     kept = ("recipe", "seconds", "history", "before")
-    return {"job": name} | {key: value for key, value in zoo.card(name).items() if key in kept}
+    return {"job": name} | {key: value for key, value in cards.card(name).items() if key in kept}
 
 
 def _before(name: str, runs: Path, jobs: Mapping[str, Job]) -> dict:

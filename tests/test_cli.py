@@ -18,7 +18,7 @@ from srlib import cli, data, evaluation, models
 from srlib._files import write_whole
 from srlib.cli import main
 from srlib.data import stream
-from srlib.models import zoo
+from srlib.models import cards, zoo
 from srlib.training import loop
 from srlib.upscaling import photo
 from tests.imagefile import corpus
@@ -388,8 +388,8 @@ def test_upscale_goes_through_a_folder_of_all_that_people_have(run, tmp_path):
 
 
 def test_upscale_passes_every_option_on(run, photo_folder, tmp_path):
-    photo = Image.fromarray(smooth_photo(20, 24, 0))
-    photo.save(tmp_path / "in.jpg", comment=b"mine", exif=_exif())
+    image = Image.fromarray(smooth_photo(20, 24, 0))
+    image.save(tmp_path / "in.jpg", comment=b"mine", exif=_exif())
     command = ("upscale", tmp_path / "in.jpg", tmp_path / "out", "--model", "bicubic")
     options = ("--scale", 4, "--format", "png", "--strip", "--tile", 7)
     assert run(*command)[0] == run(*command, *options)[0] == 0
@@ -449,7 +449,7 @@ def test_train_then_evaluate_then_resume(run, large_photos, tmp_path, monkeypatc
     code, out, err = run("train", large_photos, out_file, *tiny)
     assert (code, err) == (0, "")
     assert out.splitlines()[-1].startswith(f"{out_file}: validation PSNR ")
-    card = zoo.card(out_file)
+    card = cards.card(out_file)
     assert card["recipe"]["epochs"] == 1
     assert card["recipe"]["seed"] == 7
     assert len(card["history"]) == 1
@@ -464,7 +464,7 @@ def test_train_then_evaluate_then_resume(run, large_photos, tmp_path, monkeypatc
         patch.setattr(stream, "dataset", None)
         assert run("train", large_photos, out_file, *tiny)[0] == 0
     assert out_file.read_bytes() == before
-    assert zoo.card(out_file)["history"] == card["history"]
+    assert cards.card(out_file)["history"] == card["history"]
 
     refused(run("train", large_photos, out_file, *tiny, "--loss", "mse"), "mine.run", "(loss)")
     assert out_file.read_bytes() == before
@@ -566,7 +566,7 @@ def test_train_fine_tunes_with_a_perceptual_loss(run, large_photos, tmp_path, mo
     options = ("--start", first, "--loss", "mse", "--perceptual", 0.5, "--learning-rate", 1e-9)
     code, _, err = run("train", large_photos, second, *tiny, *options)
     assert (code, err) == (0, "")
-    assert zoo.card(second)["recipe"]["perceptual_weight"] == 0.5
+    assert cards.card(second)["recipe"]["perceptual_weight"] == 0.5
     before, after = (zoo.load(path).get_weights() for path in (first, second))
     for one, other in zip(before, after, strict=True):  # a step of 1e-9 leaves them in place
         np.testing.assert_allclose(one, other, atol=1e-3)

@@ -21,7 +21,7 @@ import srlib
 from srlib._backend import keras, tf
 from srlib.errors import SrlibError
 from srlib.export.formats import FORMATS, INPUT, OUTPUT, Runner, quietly, reason
-from srlib.models import zoo
+from srlib.models import cards, zoo
 from srlib.models.anatomy import size_multiple
 from srlib.models.interface import SCALE
 
@@ -97,7 +97,7 @@ def export(
 
     Raises:
         ExportError: naming the target; nothing is left of a failed export.
-        srlib.models.zoo.WeightsError: when there is no such model.
+        srlib.models.cards.WeightsError: when there is no such model.
     """
     named = isinstance(model, (str, os.PathLike))
     if not named and not isinstance(model, keras.Model):
@@ -258,8 +258,8 @@ def _about(model: keras.Model | str | os.PathLike, network: keras.Model) -> dict
         "made_by": f"srlib {srlib.__version__}",
         "weights_sha256": numbers.hexdigest(),
     }
-    if isinstance(model, (str, os.PathLike)) and str(model) not in zoo.BASELINES:
-        card = zoo.card(model)
+    if isinstance(model, (str, os.PathLike)) and str(model) not in cards.BASELINES:
+        card = cards.card(model)
         about |= {"model": Path(model).stem, "file_sha256": card["sha256"]}
         about |= {key: str(card[key]) for key in ("summary", "licence") if key in card}
     return about

@@ -17,12 +17,8 @@ from PIL import Image
 from srlib import imagefile
 from srlib._backend import keras, tf
 from srlib.errors import PhotoError
-from srlib.models import zoo
+from srlib.models import cards, zoo
 from srlib.upscaling import tiles
-
-#: What enlarges when nobody says what.
-DEFAULT_MODEL = "residual-mse"
-
 
 Model = keras.Model | str | os.PathLike
 
@@ -41,7 +37,7 @@ def upscale(image: str | os.PathLike, model: Model = ..., scale: int = ..., **op
 
 def upscale(
     image,
-    model: Model = DEFAULT_MODEL,
+    model: Model = cards.DEFAULT,
     scale: int = 2,
     *,
     tile: int | str | None = "auto",
@@ -123,7 +119,7 @@ def named(model: Model) -> keras.Model:
         return model
     if Path(model).suffix.lower() in sum(imagefile.FORMATS.values(), ()):
         raise ValueError(f"{model}: is no model; name the file to write with output=")
-    if str(model) in (*zoo.available(), *zoo.BASELINES):
+    if str(model) in (*cards.available(), *cards.BASELINES):
         return _shipped(str(model))
     return zoo.load(model)  # a reader's file may change, so it is read again
 

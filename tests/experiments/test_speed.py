@@ -14,7 +14,7 @@ from srlib import export, models
 from srlib._backend import tf
 from srlib.book import results, timing
 from srlib.export import write
-from srlib.models import anatomy, zoo
+from srlib.models import anatomy, cards, zoo
 from srlib.training import loop
 from srlib.upscaling import network
 
@@ -145,9 +145,9 @@ def test_perceptual_twins_are_measured_once():
     found = speed_networks.networks()
     keys = [json.dumps([n.architecture, n.options], sort_keys=True) for n in found]
     assert len(keys) == len(set(keys))
-    cards = [zoo.card(name) for name in srlib.available()]
+    shipped = [cards.card(name) for name in srlib.available()]
     assert set(keys) == {
-        json.dumps([c["architecture"], c["options"]], sort_keys=True) for c in cards
+        json.dumps([c["architecture"], c["options"]], sort_keys=True) for c in shipped
     }
     assert {n.name for n in found} <= set(srlib.available())
 

@@ -25,7 +25,7 @@ from srlib.book import results
 from srlib.export import formats, write
 from srlib.export.formats import FORMATS
 from srlib.export.write import ExportError, export
-from srlib.models import zoo
+from srlib.models import cards, zoo
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -383,7 +383,7 @@ def test_a_linked_folder_is_not_emptied(tmp_path):
 
 
 def test_what_is_no_model(tmp_path):
-    with pytest.raises(zoo.WeightsError, match=r"^resnet: no such model"):
+    with pytest.raises(cards.WeightsError, match=r"^resnet: no such model"):
         export("resnet", tmp_path / "net.onnx")
     with pytest.raises(TypeError, match="must be a Keras model or a name"):
         export(7, tmp_path / "net.onnx")
@@ -646,7 +646,7 @@ def test_the_experiment_compares_pictures_and_bytes(tmp_path, monkeypatch):
 def test_every_shipped_model_is_recorded_and_equal():
     record = results.read("exports")
     found = {(row["model"], row["format"]) for row in record["rows"]}
-    expected = {(n, f) for n in (*zoo.BASELINES, *srlib.available()) for f in FORMATS}
+    expected = {(n, f) for n in (*cards.BASELINES, *srlib.available()) for f in FORMATS}
     assert found == expected, "run python -m experiments.exports"
     assert set(record["libraries"]) == set(exports.LIBRARIES)
     photos = srlib.photos("embedded", "test")

@@ -12,7 +12,7 @@ import srlib
 from srlib import imagefile, models
 from srlib._backend import tf
 from srlib.errors import PhotoError
-from srlib.models import zoo
+from srlib.models import cards
 from srlib.resize import interpolate as interpolate
 from srlib.upscaling import photo as one_photo
 from srlib.upscaling import tiles
@@ -78,19 +78,19 @@ def test_the_model_may_be_a_name_a_file_or_nothing(tmp_path):
     for model in ((), ("residual-mse",)):
         np.testing.assert_array_equal(upscale(photo, *model), np.rint(expected * 255))
     np.testing.assert_array_equal(upscale(photo, "bicubic"), upscale(photo, models.bicubic()))
-    for ending in (zoo.SUFFIX, ".json"):
-        shutil.copy((zoo.ZOO / "espcn.json").with_suffix(ending), tmp_path / f"mine{ending}")
+    for ending in (cards.SUFFIX, ".json"):
+        shutil.copy((cards.FOLDER / "espcn.json").with_suffix(ending), tmp_path / f"mine{ending}")
     mine = upscale(photo, tmp_path / "mine.safetensors")
     np.testing.assert_array_equal(mine, upscale(photo, "espcn"))
 
 
 def test_shipped_models_are_loaded_once_and_files_each_time(tmp_path):
     assert one_photo.named("espcn") is one_photo.named("espcn")
-    for ending in (zoo.SUFFIX, ".json"):
-        shutil.copy((zoo.ZOO / "espcn.json").with_suffix(ending), tmp_path / f"mine{ending}")
+    for ending in (cards.SUFFIX, ".json"):
+        shutil.copy((cards.FOLDER / "espcn.json").with_suffix(ending), tmp_path / f"mine{ending}")
     path = tmp_path / "mine.safetensors"
     assert one_photo.named(path) is not one_photo.named(path)
-    with pytest.raises(zoo.WeightsError, match="resnet"):
+    with pytest.raises(cards.WeightsError, match="resnet"):
         upscale(smooth_photo(4, 4, 0), "resnet")
 
 

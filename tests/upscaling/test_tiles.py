@@ -12,7 +12,6 @@ import srlib
 from srlib import models
 from srlib._backend import tf
 from srlib.layers.upsampling import UPSAMPLERS
-from srlib.models import anatomy
 from srlib.models.anatomy import TilingError, receptive_field
 from srlib.upscaling import tiles
 from srlib.upscaling.network import predict
@@ -188,7 +187,7 @@ def test_too_little_overlap_would_show(monkeypatch):
     model, image = network("residual"), pixels(40, 40) / 255.0
     whole = predict(model, image[None])[0]
     needed = receptive_field(model)
-    monkeypatch.setattr(anatomy, "receptive_field", lambda _: needed - 2)
+    monkeypatch.setattr(tiles, "receptive_field", lambda _: needed - 2)
     assert np.abs(enlarge(model, image, 2, 16) - whole).max() > 1e-5
 
 
