@@ -50,8 +50,8 @@ DATASETS = {
         {".": 3670},
         "4c54ace7911aaffe13a365c34f650e71dd5bf1be0a58b464e5a7183e3e595d9c",
     ),
-    # Chaladze & Kalatozishvili 2017: 256x256 pixels, five classes, 433 MB. Nobody publishes a
-    # sum of it, but a RAR holds one of each file.
+    # Chaladze & Kalatozishvili 2017: 256x256 pixels, five classes, 433 MB. Its sum is not known,
+    # but a RAR holds one of each file.
     "linnaeus5": DataSet(
         "https://chaladze.com/l5/img/Linnaeus%205%20256X256.rar",
         "Linnaeus 5 256X256.rar",

@@ -56,5 +56,5 @@ def _receive(url: str, part: Path, have: int) -> None:
         with bar, part.open("ab" if have else "wb") as file:
             for chunk in response.raw.stream(2**16, decode_content=False):
                 bar.update(file.write(chunk))
-    if (size := part.stat().st_size) < total:
+    if (size := part.stat().st_size) < total:  # urllib3 below 2 does not mind
         raise requests.ConnectionError(f"cut short after {size:,} of {total:,} bytes")
