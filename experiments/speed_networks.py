@@ -115,7 +115,7 @@ def onnx_engine(
     """The network as onnxruntime runs it, and how far its picture is from Keras'.
 
     Raises:
-        srlib.export.write.ExportError: when that is more than rounding.
+        srlib.export.ExportError: when that is more than rounding.
     """
     exported = export.export(model, folder / "network.onnx")
     return export.runner(exported), exported.difference

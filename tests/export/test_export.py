@@ -22,9 +22,8 @@ import srlib
 from experiments import exports
 from srlib import models, resize
 from srlib.book import results
-from srlib.export import formats, write
+from srlib.export import ExportError, export, formats, read, write
 from srlib.export.formats import FORMATS
-from srlib.export.write import ExportError, export
 from srlib.models import cards, zoo
 
 onnx = pytest.importorskip("onnx")
@@ -132,7 +131,7 @@ def test_every_network_draws_the_same_picture_at_any_size(name, format, made, rn
     assert 0 <= exported.difference <= 1e-5
 
 
-opened = functools.cache(write.runner)
+opened = functools.cache(read.runner)
 
 
 @every_format
@@ -159,7 +158,7 @@ def test_an_exported_interpolation_is_that_of_numpy(format, made, rng):
 def test_sizes_that_the_network_does_not_take_are_refused(format, made, rng):
     """The hourglass's rule goes with it: whoever ignores it does not get a wrong picture unseen."""
     _, exported = made("hourglass", format)
-    assert write.metadata(exported)["size_multiple"] == "2"
+    assert read.metadata(exported)["size_multiple"] == "2"
     low = rng.random((1, 5, 7, 3), np.float32)
     with pytest.raises(Exception, match=r"(?i)incompatible|broadcast|dimension|reshape"):
         ORACLES[format](exported.path)(low)
@@ -219,7 +218,7 @@ def test_a_shipped_model_says_what_it_is(format, tmp_path):
     assert exported.bytes == sum(p.stat().st_size for p in files if p.is_file())
     assert str(exported).startswith(f"{exported.path}: {format}, ")
     assert f"{exported.difference:.1e} at most" in str(exported)
-    card, about = srlib.card("espcn"), write.metadata(exported)
+    card, about = srlib.card("espcn"), read.metadata(exported)
     numbers = b"".join(np.asarray(v, "<f4").tobytes() for v in srlib.load("espcn").variables)
     for key, value in {
         "model": "espcn",
@@ -237,10 +236,10 @@ def test_a_shipped_model_says_what_it_is(format, tmp_path):
 
 @pytest.mark.parametrize("format", ["onnx", "tflite"])
 def test_a_network_of_ones_own_is_named_after_its_architecture(format, made):
-    about = write.metadata(made("residual", format)[1])
+    about = read.metadata(made("residual", format)[1])
     assert about["model"] == "residual"
     assert not {"file_sha256", "summary", "licence"} & about.keys()
-    assert about["weights_sha256"] != write.metadata(made("hourglass", format)[1])["weights_sha256"]
+    assert about["weights_sha256"] != read.metadata(made("hourglass", format)[1])["weights_sha256"]
 
 
 @pytest.mark.parametrize("format", ["savedmodel"])
@@ -249,7 +248,7 @@ def test_a_weights_file_is_exported_by_its_path(format, tmp_path, rng):
     path = zoo.save(model, tmp_path / "own.v2.safetensors", "residual",
                         {"blocks": 1, "filters": 4})  # fmt: skip
     exported = export(path, tmp_path / NAMES[format])
-    assert write.metadata(exported)["model"] == "own.v2"
+    assert read.metadata(exported)["model"] == "own.v2"
     low = rng.random((1, 6, 5, 3), np.float32)
     expected = srlib.load(path)(low)
     np.testing.assert_allclose(ORACLES[format](exported.path)(low), expected, atol=1e-5)
@@ -462,9 +461,7 @@ def test_a_missing_library_is_named_with_what_to_install(
     message = rf'needs {package}, which cannot be imported here .*pip install "srlib\[{extra}\]"'
     refused(message, tmp_path / NAMES[format])
     with pytest.raises(ExportError, match=message):
-        (write.metadata if module in ("onnx", "tf2onnx") else write.runner)(
-            tmp_path / NAMES[format]
-        )
+        (read.metadata if module in ("onnx", "tf2onnx") else read.runner)(tmp_path / NAMES[format])
 
 
 @pytest.mark.parametrize("format", ["onnx", "tflite"])
@@ -525,7 +522,7 @@ def test_an_answer_that_is_no_number_is_not_handed_over(tmp_path, monkeypatch):
 def test_the_largest_difference_counts(change, found, made, monkeypatch):
     model, exported = made("lanczos", "onnx")
     spoil(monkeypatch, "onnx", change)
-    assert write.difference(model, exported) == found
+    assert read.difference(model, exported) == found
 
 
 def test_both_sizes_are_compared(made, monkeypatch):
@@ -533,11 +530,11 @@ def test_both_sizes_are_compared(made, monkeypatch):
     model, exported = made("residual", "onnx")
     seen = []
     spoil(monkeypatch, "onnx", lambda high: seen.append(high.shape) or high)
-    write.difference(model, exported)
+    read.difference(model, exported)
     assert seen == [(2, 22, 34, 3), (1, 46, 26, 3)]
     for wrong in seen:
         spoil(monkeypatch, "onnx", lambda high, wrong=wrong: high + (high.shape == wrong))
-        assert write.difference(model, exported) > 0.5
+        assert read.difference(model, exported) > 0.5
 
 
 @every_format
@@ -609,14 +606,14 @@ def test_the_old_folder_is_somewhere_even_if_it_cannot_come_back(tmp_path, monke
 def test_what_is_no_export_is_not_run(content, format, tmp_path):
     path = tmp_path / NAMES[format]
     path.write_bytes(content)
-    for ask in (write.runner, write.metadata):
+    for ask in (read.runner, read.metadata):
         with pytest.raises(
             ExportError, match=r": (cannot be read|tells nothing of itself) \("
         ) as e:
             ask(path)
         assert str(e.value).startswith(f"{path}: ") and "\n" not in str(e.value)
     with pytest.raises(ExportError):
-        write.runner(tmp_path / "gone.onnx")
+        read.runner(tmp_path / "gone.onnx")
 
 
 # --- the recorded comparison ------------------------------------------------------------
