@@ -45,7 +45,8 @@ def read_errors(path: str | os.PathLike) -> Iterator[None]:
         yield
     except PhotoError as error:
         text = str(error)
-        raise error if text.startswith(name) else PhotoError(f"{name}: {text}") from error
+        named = text.startswith(f"{name}: ")
+        raise error if named else PhotoError(f"{name}: {text}") from error
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise PhotoError(
@@ -69,23 +70,23 @@ def check_file(path: str | os.PathLike) -> None:
     Raises:
         PhotoError: naming the file.
     """
-    name = describe(path)
-    try:
-        status = os.stat(path)
-    except FileNotFoundError as error:
-        if os.path.islink(path):
-            raise PhotoError(f"{name}: is a link to a file that is not there") from error
-        raise PhotoError(f"{name}: no such file; check the name") from error
-    except PermissionError as error:
-        raise PhotoError(f"{name}: no permission to read it; change its access rights") from error
-    except (OSError, ValueError) as error:  # a name with a zero byte, a loop of links
-        raise PhotoError(f"{name}: cannot be looked at ({one_line(error)})") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise PhotoError(f"{name}: is a folder; name an image file")
-    if not stat.S_ISREG(status.st_mode):
-        raise PhotoError(f"{name}: is a pipe or a device; name an image file")
-    if not status.st_size:
-        raise PhotoError(f"{name}: is empty; get it anew")
+    with read_errors(path):
+        try:
+            status = os.stat(path)
+        except FileNotFoundError as error:
+            if os.path.islink(path):
+                raise PhotoError("is a link to a file that is not there") from error
+            raise PhotoError("no such file; check the name") from error
+        except PermissionError:
+            raise
+        except (OSError, ValueError) as error:  # a name with a zero byte, a loop of links
+            raise PhotoError(f"cannot be looked at ({one_line(error)})") from error
+        if stat.S_ISDIR(status.st_mode):
+            raise PhotoError("is a folder; name an image file")
+        if not stat.S_ISREG(status.st_mode):
+            raise PhotoError("is a pipe or a device; name an image file")
+        if not status.st_size:
+            raise PhotoError("is empty; get it anew")
 
 
 def open_image(path: str | os.PathLike) -> Image.Image:

@@ -16,8 +16,8 @@ from srlib.errors import PhotoError
 from srlib.imagefile.metadata import Metadata
 from srlib.pixels import to_float, to_uint8
 
-#: The channels of each kind of picture.
-KINDS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
+#: What the channels of a picture can be, by Pillow's names.
+KINDS = ("L", "LA", "RGB", "RGBA", "CMYK")
 _BAND = 256  # rows that are computed together, so that memory stays small
 
 
@@ -27,7 +27,7 @@ class Picture:
 
     Attributes:
         pixels: ``(H, W, C)``, uint8 or uint16, upright.
-        kind: a key of :data:`KINDS`: what the channels are.
+        kind: one of :data:`KINDS`.
         metadata: what else its file says; sizes in it are those of that file.
         lossless: whether it was a WebP without loss, and is to be one again.
         milliseconds: how long a frame is shown.

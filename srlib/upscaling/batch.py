@@ -196,19 +196,19 @@ def run(
         KeyboardInterrupt: when interrupted; files being written are gone then,
             finished ones stay.
     """
-    sizes: dict[Job, int] = {}
-    for job in jobs:
-        if os.path.lexists(job.target) and not overwrite:
-            report.skipped.append(job.target)
-            continue
-        try:
-            sizes[job] = imagefile.pixel_count(job.source)
-        except PhotoError as error:
-            report.failed[job.source] = str(error)
+    sizes = _left_to_do(jobs, report, overwrite)
     for message in report.failed.values():
         on_failure(message)
-    with _Bar(sum(sizes.values())) as bar:
-        stop = threading.Event()
+    stop, lock = threading.Event(), threading.Lock()
+    with tqdm(
+        total=sum(sizes.values()) / 1e6,
+        disable=None,  # where there is no terminal
+        bar_format="{l_bar}{bar}| {n:.1f}/{total:.1f} MP, {elapsed} passed, {remaining} left",
+    ) as bar:
+
+        def advance(pixels: int) -> None:
+            with lock:
+                bar.update(pixels / 1e6)
 
         def one(job: Job) -> None:
             done = 0
@@ -218,7 +218,7 @@ def run(
                 if stop.is_set():
                     raise KeyboardInterrupt
                 done += pixels
-                bar.advance(pixels)
+                advance(pixels)
 
             try:
                 if job.makes_folder:
@@ -229,10 +229,24 @@ def run(
                 message = str(error)
                 report.failed[job.source] = message
                 on_failure(message)
-            bar.advance(sizes[job] - done)
+            advance(sizes[job] - done)
 
         _all(one, list(sizes), workers, stop)
     return report
+
+
+def _left_to_do(jobs: Sequence[Job], report: Report, overwrite: bool) -> dict[Job, int]:
+    """The jobs that can and must be done, and how many pixels each has."""
+    sizes: dict[Job, int] = {}
+    for job in jobs:
+        if os.path.lexists(job.target) and not overwrite:
+            report.skipped.append(job.target)
+            continue
+        try:
+            sizes[job] = imagefile.pixel_count(job.source)
+        except PhotoError as error:
+            report.failed[job.source] = str(error)
+    return sizes
 
 
 def _make_folder(folder: Path) -> None:
@@ -255,25 +269,3 @@ def _all(one: Callable[[Job], None], jobs: list[Job], workers: int, stop: thread
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-
-
-class _Bar:
-    """Megapixels done and time left, on a terminal; silent elsewhere."""
-
-    def __init__(self, pixels: int):
-        self._lock = threading.Lock()
-        self._bar = tqdm(
-            total=pixels / 1e6,
-            disable=None,
-            bar_format="{l_bar}{bar}| {n:.1f}/{total:.1f} MP, {elapsed} passed, {remaining} left",
-        )
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._bar.close()
-
-    def advance(self, pixels: int) -> None:
-        with self._lock:
-            self._bar.update(pixels / 1e6)

@@ -42,7 +42,7 @@ def enlarge_pixels(pixels: np.ndarray, kind: str, network: Network, scale: int =
 
     Args:
         pixels: ``(H, W, C)``, uint8 or uint16.
-        kind: ``"L"``, ``"LA"``, ``"RGB"``, ``"RGBA"`` or ``"CMYK"``.
+        kind: one of :data:`srlib.imagefile.picture.KINDS`.
         network: called once, for CMYK twice.
         scale: what the network multiplies the sides by.
 

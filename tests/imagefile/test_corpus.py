@@ -38,7 +38,7 @@ def digest(path: Path) -> str:
 
 
 def enlarged(case: corpus.Case, folder: Path, out: Path) -> Path:
-    target = out / f"large{case.to or Path(case.name).suffix}"
+    target = out / f"large{case.ending}"
     enlarge_file(folder / case.name, target, double)
     assert list(out.iterdir()) == [target]
     return target
@@ -74,7 +74,7 @@ def test_done(case, folder, digests, tmp_path):
 
 @pytest.mark.parametrize("case", corpus.REFUSED, ids=names(corpus.REFUSED))
 def test_refused(case, folder, digests, tmp_path):
-    target = tmp_path / f"large{case.to or Path(case.name).suffix}"
+    target = tmp_path / f"large{case.ending}"
     with pytest.raises(PhotoError) as raised:
         enlarge_file(folder / case.name, target, double)
     message = str(raised.value)
@@ -94,9 +94,7 @@ STILL = [
     if case.frames == 1 and "16-bit" not in case.name and case.id not in CONVERTED
 ]
 LOSSLESS = [
-    case
-    for case in STILL
-    if (case.to or Path(case.name).suffix) in (".png", ".tif", ".tiff") or "lossless" in case.keeps
+    case for case in STILL if case.ending in (".png", ".tif", ".tiff") or "lossless" in case.keeps
 ]
 
 
@@ -125,7 +123,7 @@ def test_pixels_are_those_that_pillow_sees_upright(case, folder, tmp_path):
         assert difference.mean() < 4
 
 
-DEEP = [case for case in corpus.DONE if case.deep]
+DEEP = [case for case in corpus.DONE if case.keeps_16_bits]
 
 
 @pytest.mark.parametrize("case", DEEP, ids=names(DEEP))
@@ -226,7 +224,7 @@ STRIPPED = [case for case in corpus.DONE if {"exif", "text", "comment", "iptc"} 
 
 @pytest.mark.parametrize("case", STRIPPED, ids=names(STRIPPED))
 def test_strip_leaves_the_colours_and_nothing_private(case, folder, tmp_path):
-    target = tmp_path / f"large{case.to or Path(case.name).suffix}"
+    target = tmp_path / f"large{case.ending}"
     enlarge_file(folder / case.name, target, double, strip=True)
     content = target.read_bytes()
     for private in (b"Maker", b"Author", b"rbst", b"a comment", b"Caption", b"2024:05", b"H\0e\0"):
