@@ -18,7 +18,7 @@ from srlib._files import aside
 from srlib.imagefile import animation, metadata, png, tiff
 from srlib.imagefile.metadata import Metadata
 from srlib.imagefile.picture import Animation, Picture, to_8_bits, to_image
-from srlib.imagefile.targets import check_moving, format_of, write_errors
+from srlib.imagefile.targets import check_moving, fitted, format_of, write_errors
 
 #: How well JPEG and WebP are written; a WebP without loss stays without.
 QUALITY = {"jpeg": {"quality": 95, "subsampling": 0}, "webp": {"quality": 95}}
@@ -47,6 +47,7 @@ def write(picture: Picture | Animation, target: str | os.PathLike, strip: bool =
         with _whole(target) as file:
             _write_frames(file, picture, target, format, strip)
         return
+    picture = fitted(picture, target, format)
     with _whole(target) as file, write_errors(target):
         _write_picture(file, picture, format, strip)
 

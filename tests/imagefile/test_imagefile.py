@@ -76,6 +76,38 @@ def test_grey_profile_is_applied_where_webp_has_no_grey(tmp_path):
         assert abs(image.getpixel((2, 2))[0] - 188) <= 2  # half of the light, in sRGB
 
 
+# --- without a network ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "make", "target"), [
+    ("a.png", imagekit.image("PNG", "RGBA"), "b.tif"),
+    ("a.tif", imagekit.tiff(imagekit.photo16(), photometric="rgb"), "b.png"),
+    ("a.gif", imagekit.moving("GIF"), "b.webp"),
+])  # fmt: skip
+def test_what_is_read_can_be_written(name, make, target, tmp_path):
+    make(tmp_path / name)
+    imagefile.write(imagefile.read(tmp_path / name), tmp_path / target)
+    assert imagefile.pixel_count(tmp_path / target) == imagefile.pixel_count(tmp_path / name)
+    if name != "a.gif":
+        before, after = (imagefile.read(tmp_path / file) for file in (name, target))
+        np.testing.assert_array_equal(before.pixels, after.pixels)
+        assert before.kind == after.kind
+
+
+def test_what_is_read_for_no_target_is_fitted_to_it_when_it_is_written(tmp_path):
+    imagekit.cmyk("JPEG")(tmp_path / "ink.jpg")
+    assert imagefile.read(tmp_path / "ink.jpg").kind == "CMYK"
+    ahead = imagefile.read(tmp_path / "ink.jpg", tmp_path / "out.png")
+    assert ahead.kind == "RGB"
+    imagefile.write(imagefile.read(tmp_path / "ink.jpg"), tmp_path / "out.png")
+    np.testing.assert_array_equal(imagefile.read(tmp_path / "out.png").pixels, ahead.pixels)
+    for name, make in (("a.png", imagekit.image("PNG", "RGBA")), ("a.gif", imagekit.moving("GIF"))):
+        make(tmp_path / name)
+        with pytest.raises(PhotoError, match=r"out\.jpg: JPEG cannot hold"):
+            imagefile.write(imagefile.read(tmp_path / name), tmp_path / "out.jpg")
+        assert not (tmp_path / "out.jpg").exists()
+
+
 # --- where it is written --------------------------------------------------------------
 
 
