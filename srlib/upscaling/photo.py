@@ -128,9 +128,9 @@ def enlarge_file(
     """Read a file, enlarge it, and write it, whole or not at all.
 
     Args:
-        source: the file to read.
-        target: the file to write; its ending decides the format.
-        network: called once, for CMYK twice, for an animation once for each frame.
+        source: see :func:`srlib.imagefile.read`.
+        target: see :func:`srlib.imagefile.write`.
+        network: see :func:`srlib.upscaling.channels.enlarge_pixels`.
         scale: what the network multiplies the sides by.
         strip: see :func:`srlib.imagefile.write`.
 

@@ -269,6 +269,14 @@ def test_a_name_that_cannot_be_printed_is_told_all_the_same(tmp_path):
     assert "\n" not in str(raised.value) and str(raised.value).encode()
 
 
+@pytest.mark.parametrize("name", ["i", "is a f"])
+def test_a_name_that_messages_begin_with_is_told_all_the_same(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkdir(name)
+    with pytest.raises(PhotoError, match=f"^{name}: is a folder"):
+        imagefile.pixel_count(name)
+
+
 # --- which format, how large ----------------------------------------------------------
 
 
