@@ -46,8 +46,6 @@ def read(
         with read_errors(path):
             count = animation.frame_count(image)
         if count > 1:
-            if format:
-                targets.check_moving(target, format)
             return Animation(_frames(path), animation.plays(image))
         with read_errors(path):
             pixels, kind = _pixels(image, path)

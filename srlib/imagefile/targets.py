@@ -159,14 +159,6 @@ def check_size(target: str | os.PathLike, format: str, image: Image.Image, scale
         raise PhotoError(f"{size}, but TIFF ends at 4 GB; choose PNG")
 
 
-def check_moving(target: str | os.PathLike, format: str) -> None:
-    """Refuse an animation where a format holds one picture."""
-    if format not in ("png", "webp"):
-        raise PhotoError(
-            f"{describe(target)}: {format.upper()} cannot hold an animation; choose PNG or WebP"
-        )
-
-
 def fitted(picture: Picture, target: str | os.PathLike, format: str) -> Picture:
     """The picture as far as a format has a place for it; otherwise as sRGB.
 

@@ -15,10 +15,12 @@ import numpy as np
 from PIL import Image
 
 from srlib._files import aside
+from srlib.errors import PhotoError
 from srlib.imagefile import animation, metadata, png, tiff
 from srlib.imagefile.metadata import Metadata
+from srlib.imagefile.opening import describe
 from srlib.imagefile.picture import Animation, Picture, to_8_bits, to_image
-from srlib.imagefile.targets import check_moving, fitted, format_of, write_errors
+from srlib.imagefile.targets import fitted, format_of, write_errors
 
 #: How well JPEG and WebP are written; a WebP without loss stays without.
 QUALITY = {"jpeg": {"quality": 95, "subsampling": 0}, "webp": {"quality": 95}}
@@ -43,7 +45,10 @@ def write(picture: Picture | Animation, target: str | os.PathLike, strip: bool =
     """
     format = format_of(target)
     if isinstance(picture, Animation):
-        check_moving(target, format)
+        if format not in ("png", "webp"):
+            raise PhotoError(
+                f"{describe(target)}: {format.upper()} cannot hold an animation; choose PNG or WebP"
+            )
         with _whole(target) as file:
             _write_frames(file, picture, target, format, strip)
         return
