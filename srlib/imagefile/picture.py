@@ -21,7 +21,7 @@ KINDS = ("L", "LA", "RGB", "RGBA", "CMYK")
 _BAND = 256  # rows that are computed together, so that memory stays small
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """One picture, or one frame of an animation.
 
@@ -40,7 +40,7 @@ class Picture:
     milliseconds: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Animation:
     """Pictures of one size and kind that are shown one after another.
 
