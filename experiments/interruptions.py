@@ -107,7 +107,7 @@ def _slowly(pause: float) -> Callable:
 
     def write_whole(path: Path, content: str | bytes, **options: Any) -> None:
         content = content.encode() if isinstance(content, str) else content
-        with path.with_name(path.name + ".part").open("wb") as file:
+        with path.with_name(path.name + _files.ASIDE).open("wb") as file:
             for piece in np.array_split(np.frombuffer(content, np.uint8), 8):
                 file.write(piece.tobytes())
                 file.flush()
