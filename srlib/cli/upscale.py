@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from srlib.cli.arguments import DEFAULT, MODEL_HELP, positive
+from srlib.errors import PhotoError
 from srlib.models import cards
 
 
@@ -40,8 +41,8 @@ def add(subcommands: Any) -> None:
     )
     one.add_argument(
         "--format",
-        type=lambda name: {"jpg": "jpeg", "tif": "tiff"}.get(name, name),
-        choices=("png", "jpeg", "webp", "tiff"),
+        type=_format,
+        metavar="{png,jpeg,webp,tiff}",
         help="of the results in a folder (default: each photo's own; PNG for GIF and others)",
     )
     one.add_argument("--overwrite", action="store_true", help="replace results that exist")
@@ -67,6 +68,15 @@ def add(subcommands: Any) -> None:
         help="do the I-th of N parts alone: start N of these on as many machines",
     )
     one.set_defaults(run=run)
+
+
+def _format(text: str) -> str:
+    from srlib.imagefile import target_format
+
+    try:
+        return target_format("", text)
+    except PhotoError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _tile(text: str) -> int | str:

@@ -17,7 +17,7 @@ from fractions import Fraction
 
 from PIL import Image, PngImagePlugin
 
-from srlib.imagefile import sixteen_bit, tiff
+from srlib.imagefile import png, tiff
 
 _XMP_TEXT = "XML:com.adobe.xmp"
 _AFTER_PREVIEWS = b"</xmp:Thumbnails>"
@@ -59,7 +59,7 @@ class Metadata:
         """Only what colours and orientation need."""
         return Metadata(self.icc, self.colour, orientation=self.orientation)
 
-    def enlarged(self, width: int, height: int) -> Metadata:
+    def resized(self, width: int, height: int) -> Metadata:
         """The same for an upright picture of another size."""
         exif = None
         if self.exif:
@@ -152,7 +152,7 @@ def _of_tiff(image: Image.Image, path: str | os.PathLike | None) -> dict[str, by
 def _colour_chunks(path: str | os.PathLike) -> tuple[tuple[bytes, bytes], ...]:
     kept = []
     with open(path, "rb") as file:
-        for name, data in sixteen_bit.chunks(file):
+        for name, data in png.chunks(file):
             if name == b"IDAT":
                 break
             if name in _COLOUR_CHUNKS:
@@ -239,9 +239,7 @@ def png_chunks(metadata: Metadata) -> bytes:
     Image.new("L", (1, 1)).save(file, "PNG", **save_options(metadata, "png"))
     file.seek(0)
     own = (b"IHDR", b"IDAT", b"IEND")
-    return b"".join(
-        sixteen_bit.chunk(name, data) for name, data in sixteen_bit.chunks(file) if name not in own
-    )
+    return b"".join(png.chunk(name, data) for name, data in png.chunks(file) if name not in own)
 
 
 def tiff_tags(metadata: Metadata) -> tuple[str, tiff.Directory]:

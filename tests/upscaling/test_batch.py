@@ -296,7 +296,10 @@ def test_the_bar_counts_megapixels(photos, tmp_path, monkeypatch):
         def update(self, n):
             self.n += n
 
-        def close(self):
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
             pass
 
     monkeypatch.setattr(batch, "tqdm", Bar)
