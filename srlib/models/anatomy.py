@@ -48,6 +48,8 @@ def flops(model: keras.Model, height: int = 64, width: int = 64) -> int:
     Counted from the layers' shapes: two for each weight and output position
     (input position for a transposed convolution).
     """
+    if hasattr(model, "flops"):  # a self-ensemble counts its own
+        return model.flops(height, width)
     return sum(operations for _, operations, _ in _costs(model, height, width))
 
 

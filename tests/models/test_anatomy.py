@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import srlib
 from srlib import models
 from srlib._backend import tf
 from srlib.layers.upsampling import UPSAMPLERS
@@ -136,3 +137,4 @@ def test_flops_by_hand(name):
     model = make()
     assert flops(model, 10, 6) == by_hand(10, 6)
     assert flops(model) == by_hand(64, 64)
+    assert flops(srlib.self_ensemble(model), 10, 6) == 8 * by_hand(10, 6)
