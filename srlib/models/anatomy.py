@@ -48,18 +48,21 @@ def flops(model: keras.Model, height: int = 64, width: int = 64) -> int:
     Counted from the layers' shapes: two for each weight and output position
     (input position for a transposed convolution).
     """
-    return sum(operations for operations, _ in _costs(model, height, width))
+    if hasattr(model, "flops"):  # a self-ensemble counts its own
+        return model.flops(height, width)
+    return sum(operations for _, operations, _ in _costs(model, height, width))
 
 
 def main_width(model: keras.Model, side: int = 64) -> int:
     """The number of channels in which most of a network's operations happen.
 
-    Counted by each layer's output channels; its roof is that of bare
+    Counted by each convolution's output channels; its roof is that of bare
     convolutions with as many.
     """
     widths: Counter[int] = Counter()
-    for operations, channels in _costs(model, side, side):
-        widths[channels] += operations
+    for layer, operations, channels in _costs(model, side, side):
+        if layer.weights:  # interpolation has none
+            widths[channels] += operations
     return widths.most_common(1)[0][0]
 
 
@@ -113,8 +116,8 @@ def _walk(
         yield layer, sources, known[layer.name]
 
 
-def _costs(model: keras.Model, height: int, width: int) -> Iterator[tuple[int, int]]:
-    """Of each layer that convolves: operations for one image, and output channels."""
+def _costs(model: keras.Model, height: int, width: int) -> Iterator[tuple[layers.Layer, int, int]]:
+    """Each layer that convolves, its operations for one image, and its output channels."""
 
     def shape(layer: layers.Layer, sources: list[tuple]) -> tuple:
         if isinstance(layer, layers.Add):  # also where a side is no multiple of the strides
@@ -124,10 +127,10 @@ def _costs(model: keras.Model, height: int, width: int) -> Iterator[tuple[int, i
     start = (1, height, width, model.inputs[0].shape[-1])
     for layer, sources, result in _walk(model, start, shape):
         if hasattr(layer, "flops"):
-            yield layer.flops(*sources[0][1:3]), result[-1]
+            yield layer, layer.flops(*sources[0][1:3]), result[-1]
         elif isinstance(layer, (layers.Conv2D, layers.Conv2DTranspose)):
             positions = min(math.prod(image[1:3]) for image in (sources[0], result))
-            yield 2 * math.prod(layer.kernel.shape) * positions, result[-1]
+            yield layer, 2 * math.prod(layer.kernel.shape) * positions, result[-1]
 
 
 def _reach(layer: layers.Layer) -> list[Step]:

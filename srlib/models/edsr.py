@@ -30,7 +30,6 @@ def residual(
             FSRCNN do: the eye and the published tables mind luma most.
         dtype: Keras dtype policy, for example ``"mixed_bfloat16"``.
     """
-
     low = image_input()
     first = _conv(Luma(name="luma")(low) if luma else low, filters, "stem", dtype)
     x = _conv(_blocks(first, blocks, filters, dtype), filters, "body", dtype)

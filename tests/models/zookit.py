@@ -1,5 +1,6 @@
-"""Small networks with random weights, written as the zoo writes them."""
+"""Small networks with random weights, also written as the zoo writes them."""
 
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -7,8 +8,39 @@ from pathlib import Path
 import keras
 import numpy as np
 
+import srlib
 from srlib import models
+from srlib.layers.upsampling import UPSAMPLERS
 from srlib.models import zoo
+
+#: Every kind of network that a photo can be enlarged with.
+BUILDERS = {
+    "bicubic": models.bicubic,
+    "lanczos": models.lanczos,
+    "nearest": models.nearest,
+    "linear": lambda: models.linear(7),
+    "residual": lambda: models.residual(blocks=2, filters=4),
+    "luma": lambda: models.residual(blocks=1, filters=4, luma=True),
+    "hourglass-1": lambda: models.hourglass(depth=1),
+    "hourglass-3": lambda: models.hourglass(skip=True),
+    "ensemble": lambda: srlib.self_ensemble(models.residual(blocks=1, filters=4)),
+} | {
+    f"upsampler {name}": functools.partial(models.with_upsampler, name, blocks=1, filters=4)
+    for name in UPSAMPLERS
+}
+
+
+@functools.cache
+def network(name: str) -> keras.Model:
+    """With random weights everywhere, also where training would start from zeros."""
+    keras.utils.set_random_seed(3)
+    model = BUILDERS[name]()
+    rng = np.random.default_rng(3)
+    for weight in model.trainable_weights:
+        if not np.any(weight.numpy()) and weight.shape.rank != 1:
+            weight.assign(rng.normal(0, 0.1, weight.shape).astype(np.float32))
+    return model
+
 
 SMALL = {
     "residual": {"blocks": 1, "filters": 8},
