@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         with warnings.catch_warnings(), _ended_by_sigterm():  # each puts back what it changes
-            warnings.showwarning = _warn
+            warnings.showwarning = _warn  # type: ignore[assignment]
             # Pillow's remarks on damaged tags and large photos: our own errors say what matters.
             warnings.filterwarnings("ignore", module="PIL")
             return options.run(options) or 0

@@ -119,7 +119,7 @@ def run(options: argparse.Namespace) -> None:
             data={"source": photos.source, "photos": len(photos), "validation": len(held_out)},
             recipe=asdict(recipe),
             history=history,
-            **hardware.machine(),
+            **dict[str, Any](hardware.machine()),
         )
     rank = (lambda row: -row["val_loss"]) if options.perceptual else (lambda row: row["val_psnr"])
     best = max(history, key=rank)["val_psnr"]

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from types import ModuleType
+from typing import Any
 
 from tqdm import tqdm
 
@@ -39,7 +40,7 @@ def unpack(path: Path, target: Path) -> None:
 
 def _unpack_tar(path: Path, target: Path) -> None:
     # Python 3.10.0 and 3.11.2 lack the filter; _check does without it.
-    safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     try:
         with tarfile.open(path) as archive:
             members = archive.getmembers()

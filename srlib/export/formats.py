@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class ExportError(SrlibError):
     """A network that cannot be exported; the message says where to, why and what to do."""
 
 
-def _write_onnx(network: keras.Model, function: Callable, about: dict, aside: Path) -> None:
+def _write_onnx(network: keras.Model, function: Any, about: dict, aside: Path) -> None:
     import onnx
     import tf2onnx
 

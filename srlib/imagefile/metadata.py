@@ -14,6 +14,7 @@ import re
 import struct
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
 from PIL import Image, PngImagePlugin
 
@@ -160,13 +161,13 @@ def _colour_chunks(path: str | os.PathLike) -> tuple[tuple[bytes, bytes], ...]:
     return tuple(kept)
 
 
-def _resolution(dpi: object) -> tuple[float, float] | None:
+def _resolution(dpi: Any) -> tuple[float, float] | None:
     try:
-        pair = tuple(float(value) for value in dpi)
+        across, down = (float(value) for value in dpi)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    sane = len(pair) == 2 and all(math.isfinite(value) and 1 <= value < 65535 for value in pair)
-    return pair if sane else None
+    sane = all(math.isfinite(value) and 1 <= value < 65535 for value in (across, down))
+    return (across, down) if sane else None
 
 
 def _revised_xmp(xmp: bytes, width: int, height: int) -> bytes:

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from PIL import Image
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from srlib.errors import PhotoError, one_line
 
@@ -89,7 +89,7 @@ def check_file(path: str | os.PathLike) -> None:
             raise PhotoError("is empty; get it anew")
 
 
-def open_image(path: str | os.PathLike) -> Image.Image:
+def open_image(path: str | os.PathLike) -> ImageFile.ImageFile:
     """Open an image file that :func:`check_file` has passed, and look at its header alone.
 
     Raises:
@@ -108,8 +108,8 @@ def open_image(path: str | os.PathLike) -> Image.Image:
         except Image.UnidentifiedImageError as error:
             raise PhotoError(_why_not(path)) from error
         try:
-            _check_name(image.format, ending)
-            if image.format == "TIFF":
+            _check_name(image.format or "", ending)
+            if isinstance(image, TiffImagePlugin.TiffImageFile):
                 _check_tiff(image)
             if image.format == "WEBP" and max(image.size) > LONGEST_WEBP:
                 raise PhotoError("claims a side that no WebP has; it is damaged: get it anew")
@@ -129,7 +129,7 @@ def _check_name(format: str, ending: str) -> None:
     raise PhotoError(f"is a {format} image that is named {ending}; rename it to {usual}")
 
 
-def _check_tiff(image: Image.Image) -> None:
+def _check_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
     tags = image.tag_v2
     if _DNG_VERSION in tags:
         raise PhotoError("is a camera's raw file; develop it to TIFF or JPEG first")

@@ -112,7 +112,7 @@ def as_srgb(pixels: np.ndarray, kind: str, icc: bytes | None) -> tuple[np.ndarra
     pixels = np.ascontiguousarray(to_8_bits(pixels))
     image = to_image(np.ascontiguousarray(pixels[..., :inks]), "CMYK" if inks == 4 else "L")
     try:
-        rgb = ImageCms.profileToProfile(
+        converted = ImageCms.profileToProfile(
             image,
             ImageCms.ImageCmsProfile(io.BytesIO(icc or b"")),
             ImageCms.createProfile("sRGB"),
@@ -121,7 +121,8 @@ def as_srgb(pixels: np.ndarray, kind: str, icc: bytes | None) -> tuple[np.ndarra
             flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
     except (ImageCms.PyCMSError, OSError, ValueError):  # none, or one that cannot be used
-        rgb = image.convert("RGB")
+        converted = None
+    rgb = converted or image.convert("RGB")
     if pixels.shape[-1] == inks:
         return to_array(rgb), "RGB"
     return np.concatenate((to_array(rgb), pixels[..., inks:]), axis=-1), "RGBA"

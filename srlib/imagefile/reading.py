@@ -39,9 +39,9 @@ def read(
             to do; of a frame, when it is asked for.
     """
     check_file(path)
-    format = None if target is None else targets.check_target(target, path)
+    format = "" if target is None else targets.check_target(target, path)
     with open_image(path) as image:
-        if format:
+        if target is not None:
             targets.check_size(target, format, image, scale)
         with read_errors(path):
             count = animation.frame_count(image)
@@ -53,13 +53,13 @@ def read(
             lossless = _is_lossless(image, path)
             image.close()  # its pixels are in memory twice by now
     picture = Picture(upright(pixels, kept.orientation), kind, kept, lossless)
-    return targets.fitted(picture, target, format) if format else picture
+    return picture if target is None else targets.fitted(picture, target, format)
 
 
 def _pixels(image: Image.Image, path: str | os.PathLike | None = None) -> tuple[np.ndarray, str]:
     """``(H, W, C)`` and kind. Without a path, 16 bits are kept of grey alone."""
     if sixteen_bit.is_grey(image) or (path and sixteen_bit.has_16_bits(image)):
-        return sixteen_bit.read(image, lambda: open_image(path))
+        return sixteen_bit.read(image, lambda: open_image(path or ""))
     image.load()
     known = as_known_kind(image)
     return to_array(known), known.mode

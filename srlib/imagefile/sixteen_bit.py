@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 
 def has_16_bits(image: Image.Image) -> bool:
@@ -36,7 +37,7 @@ def _raw_mode(image: Image.Image) -> str:
     return ""
 
 
-def read(image: Image.Image, again: Callable[[], Image.Image]) -> tuple[np.ndarray, str]:
+def read(image: Image.Image, again: Callable[[], ImageFile.ImageFile]) -> tuple[np.ndarray, str]:
     """Read a picture of 16 bits.
 
     Args:
@@ -49,11 +50,12 @@ def read(image: Image.Image, again: Callable[[], Image.Image]) -> tuple[np.ndarr
     """
     if is_grey(image):
         return _grey(image)
+    assert isinstance(image, ImageFile.ImageFile)  # grey alone is had without a file
     raw = _raw_mode(image)
     if raw == "LA;16B":  # four bytes a pixel, as RGBA of 8 bits has
         four = _decoded(image, "RGBA").astype(np.uint16)
         return four[..., ::2] << 8 | four[..., 1::2], "LA"
-    top = image.tile[0][3][1] if image.format == "PPM" else 65535
+    top = cast(Any, image.tile)[0][3][1] if image.format == "PPM" else 65535
     big = raw[-1] == "B" or (raw[-1] == "N" and sys.byteorder == "big")
     base = raw.replace("RGBa", "RGBA")[:-1]  # Pillow would divide by alpha in 8 bits
     pixels = _decoded(image, base + "LB"[big]).astype(np.uint16)
@@ -69,10 +71,10 @@ def read(image: Image.Image, again: Callable[[], Image.Image]) -> tuple[np.ndarr
     return pixels, image.mode
 
 
-def _decoded(image: Image.Image, raw: str) -> np.ndarray:
+def _decoded(image: ImageFile.ImageFile, raw: str) -> np.ndarray:
     """Decode, taking the bytes of each pixel as ``raw`` says."""
-    tiles = []
-    for tile in image.tile:
+    tiles: Any = []
+    for tile in cast(Any, image.tile):
         codec, extents, offset, arguments = tile
         if codec == "ppm":
             codec, arguments = "raw", (raw, 0, 1)
@@ -89,7 +91,7 @@ def _grey(image: Image.Image) -> tuple[np.ndarray, str]:
     twelve = "I;12" in str(getattr(image, "tile", ""))
     white_is_zero = hasattr(image, "tag_v2") and image.tag_v2.get(262) == 0
     image.load()
-    pixels = np.asarray(image).clip(0, 65535).astype(np.uint16)[..., None]
+    pixels: np.ndarray = np.asarray(image).clip(0, 65535).astype(np.uint16)[..., None]
     if twelve:
         pixels = pixels << 4 | pixels >> 8
     if white_is_zero:

@@ -54,7 +54,7 @@ def write_errors(target: str | os.PathLike) -> Iterator[None]:
     except (PhotoError, MemoryError):
         raise
     except Exception as error:
-        remedy = _REMEDIES.get(getattr(error, "errno", None), "choose another name or format")
+        remedy = _REMEDIES.get(getattr(error, "errno", None) or 0, "choose another name or format")
         raise PhotoError(
             f"{describe(target)}: cannot be written ({one_line(error)}); {remedy}"
         ) from error
@@ -88,7 +88,7 @@ def target_format(source: str | os.PathLike, name: str | None = None) -> str:
                 known = image.format
         except PhotoError:
             known = "PNG"  # whoever enlarges it will be told what is wrong
-    return _OWN.get(known, "png")
+    return _OWN.get(known or "", "png")
 
 
 def _ending(path: str | os.PathLike) -> str:

@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 from PIL import Image
@@ -104,13 +104,13 @@ def _write_picture(file: BinaryIO, picture: Picture, format: str, strip: bool) -
     else:
         image = to_image(to_8_bits(pixels), kind)
         options = _quality(picture, format) | metadata.save_options(kept, format)
-        image.save(_WithoutDescriptor(file), format.upper(), **options)
+        image.save(cast(BinaryIO, _WithoutDescriptor(file)), format.upper(), **options)
 
 
 def _write_frames(
     file: BinaryIO, moving: Animation, target: str | os.PathLike, format: str, strip: bool
 ) -> None:
-    writer = None
+    writer: animation.PngFrames | animation.WebPFrames | None = None
     for picture in moving.frames:
         with write_errors(target):
             if writer is None:
@@ -118,6 +118,7 @@ def _write_frames(
                 make = animation.PngFrames if format == "png" else animation.WebPFrames
                 writer = make(file, picture, kept, moving.plays, **_quality(picture, format))
             writer.add(picture)
+    assert writer  # an animation has frames
     with write_errors(target):
         writer.finish()
 

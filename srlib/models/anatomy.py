@@ -25,6 +25,8 @@ _POINTWISE = (
     layers.BatchNormalization,
 )
 _Value = TypeVar("_Value")
+#: Pixels for one input pixel, and the reach before and after.
+_Sight = tuple[Fraction, Fraction, Fraction]
 
 
 class TilingError(SrlibError):
@@ -39,7 +41,7 @@ def network_of(model: keras.Model) -> keras.Model:
 def size_multiple(model: keras.Model) -> int:
     """What a side of the input must be a multiple of: 8 for the hourglass, else 1."""
     known = getattr(model, "layers", ())
-    return math.prod(layer.strides[0] for layer in known if type(layer) is layers.Conv2D)
+    return math.prod(layer.strides[0] for layer in known if type(layer) is keras.layers.Conv2D)
 
 
 def flops(model: keras.Model, height: int = 64, width: int = 64) -> int:
@@ -84,8 +86,7 @@ def receptive_field(model: keras.Model) -> int:
     if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
         raise TilingError(f"{name}: is no network of known layers, so how far it sees is unknown")
 
-    # Of each layer's result: pixels for one input pixel, and the reach before and after.
-    def seen(layer: layers.Layer, sources: list[tuple[Fraction, ...]]) -> tuple[Fraction, ...]:
+    def seen(layer: keras.layers.Layer, sources: list[_Sight]) -> _Sight:
         if len(layer._inbound_nodes) > 1:
             raise TilingError(f"{layer.name}: is used more than once in {name}")
         densities, befores, afters = zip(*sources, strict=True)
@@ -102,8 +103,8 @@ def receptive_field(model: keras.Model) -> int:
 
 
 def _walk(
-    model: keras.Model, start: _Value, step: Callable[[layers.Layer, list[_Value]], _Value]
-) -> Iterator[tuple[layers.Layer, list[_Value], _Value]]:
+    model: keras.Model, start: _Value, step: Callable[[keras.layers.Layer, list[_Value]], _Value]
+) -> Iterator[tuple[keras.layers.Layer, list[_Value], _Value]]:
     """Each layer in the order of computation, what comes into it, and what comes out of it.
 
     ``start`` goes into the network; ``step`` says what a layer makes of its sources.
@@ -116,10 +117,12 @@ def _walk(
         yield layer, sources, known[layer.name]
 
 
-def _costs(model: keras.Model, height: int, width: int) -> Iterator[tuple[layers.Layer, int, int]]:
+def _costs(
+    model: keras.Model, height: int, width: int
+) -> Iterator[tuple[keras.layers.Layer, int, int]]:
     """Each layer that convolves, its operations for one image, and its output channels."""
 
-    def shape(layer: layers.Layer, sources: list[tuple]) -> tuple:
+    def shape(layer: keras.layers.Layer, sources: list[tuple]) -> tuple:
         if isinstance(layer, layers.Add):  # also where a side is no multiple of the strides
             return sources[0]
         return layer.compute_output_shape(sources[0] if len(sources) == 1 else sources)
@@ -128,20 +131,20 @@ def _costs(model: keras.Model, height: int, width: int) -> Iterator[tuple[layers
     for layer, sources, result in _walk(model, start, shape):
         if hasattr(layer, "flops"):
             yield layer, layer.flops(*sources[0][1:3]), result[-1]
-        elif isinstance(layer, (layers.Conv2D, layers.Conv2DTranspose)):
+        elif isinstance(layer, (keras.layers.Conv2D, keras.layers.Conv2DTranspose)):
             positions = min(math.prod(image[1:3]) for image in (sources[0], result))
             yield layer, 2 * math.prod(layer.kernel.shape) * positions, result[-1]
 
 
-def _reach(layer: layers.Layer) -> list[Step]:
+def _reach(layer: keras.layers.Layer) -> list[Step]:
     """The steps of a layer: srlib's layers say them, Keras' are listed here."""
     if hasattr(layer, "reach"):
         return layer.reach()
     if isinstance(layer, _POINTWISE):
         return []
-    if isinstance(layer, layers.Conv2DTranspose):
+    if isinstance(layer, keras.layers.Conv2DTranspose):
         return [transposed_convolution(*_square(layer))]
-    if isinstance(layer, layers.Conv2D):
+    if isinstance(layer, keras.layers.Conv2D):
         return [convolution(*_square(layer))]
     square = isinstance(layer, layers.UpSampling2D) and len(set(layer.size)) == 1
     if square and layer.interpolation == "nearest":
@@ -151,7 +154,7 @@ def _reach(layer: layers.Layer) -> list[Step]:
     )
 
 
-def _square(layer: layers.Conv2D | layers.Conv2DTranspose) -> tuple[int, int]:
+def _square(layer: keras.layers.Conv2D | keras.layers.Conv2DTranspose) -> tuple[int, int]:
     """Kernel and stride of a convolution that has one of each."""
     kernels, strides = set(layer.kernel_size), set(layer.strides)
     plain = len(kernels) == len(strides) == 1 and set(layer.dilation_rate) == {1}

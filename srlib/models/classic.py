@@ -32,7 +32,7 @@ def hourglass(depth: int = 3, skip: bool = False, dtype: str = "float32") -> ker
         raise ValueError(f"depth must be 1, 2 or 3, not {depth}")
     widths = (64, 128, 256)[:depth]
 
-    def then(layer: layers.Layer, x: keras.KerasTensor) -> keras.KerasTensor:
+    def then(layer: keras.layers.Layer, x: keras.KerasTensor) -> keras.KerasTensor:
         name = layer.name
         x = layers.ReLU(name=f"{name}_relu", dtype=dtype)(layer(x))
         return FusedBatchNormalization(name=f"{name}_bn", dtype=dtype)(x)

@@ -86,18 +86,18 @@ def plan(
     Raises:
         PhotoError: when the inputs and the output cannot belong together.
     """
-    jobs, report, taken = [], Report(), {}
-    to_file = output is not None and _is_file(output, inputs)
+    jobs, report = [], Report()
+    taken: dict[Path, Path] = {}
+    to_file = output if output is not None and _is_file(output, inputs) else None
     format = format and imagefile.target_format("", format)
-    if to_file and format and imagefile.ENDINGS.get(output.suffix.lower()) != format:
+    if to_file and format and imagefile.ENDINGS.get(to_file.suffix.lower()) != format:
         raise PhotoError(f"{output}: its ending is not one of {format}; change one of the two")
     found = list(_found(inputs, output, scale, report))
     sources = {_identity(source): source for source, *_ in found}
     for source, name, base in found:
         ours = not shard or shard_of(name, shard[1]) == shard[0]
         try:
-            named = (base / name).with_suffix(target_ending(source, format))
-            target = output if to_file else named
+            target = to_file or (base / name).with_suffix(target_ending(source, format))
             _check_free(source, target, taken, sources)
         except PhotoError as error:
             if ours:

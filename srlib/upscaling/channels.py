@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import overload
 
 import numpy as np
 
@@ -19,6 +20,12 @@ Network = Callable[[np.ndarray], np.ndarray]
 _BAND = 256  # rows that are computed together, so that memory stays small
 
 
+@overload
+def enlarge(picture: Picture, network: Network, scale: int = ...) -> Picture: ...
+@overload
+def enlarge(
+    picture: Picture | Animation, network: Network, scale: int = ...
+) -> Picture | Animation: ...
 def enlarge(picture: Picture | Animation, network: Network, scale: int = 2) -> Picture | Animation:
     """Enlarge a picture, or an animation frame by frame as each is asked for.
 

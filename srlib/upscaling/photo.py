@@ -9,7 +9,7 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from PIL import Image
@@ -21,32 +21,54 @@ from srlib.imagefile.opening import describe
 from srlib.models import cards, zoo
 from srlib.upscaling import channels, tiles
 
-Model = keras.Model | str | os.PathLike
+Model: TypeAlias = "keras.Model | str | os.PathLike"
+
+
+Tile: TypeAlias = "int | str | None"
+Told: TypeAlias = Callable[[int], None]
 
 
 @overload
-def upscale(image: np.ndarray, model: Model = ..., scale: int = ..., **options) -> np.ndarray: ...
-
-
-@overload
-def upscale(image: Image.Image, model: Model = ..., scale: int = ..., **options) -> Image.Image: ...
-
-
-@overload
-def upscale(image: str | os.PathLike, model: Model = ..., scale: int = ..., **options) -> Path: ...
-
-
 def upscale(
-    image,
+    image: np.ndarray,
+    model: Model = ...,
+    scale: int = ...,
+    *,
+    tile: Tile = ...,
+    on_tile: Told | None = ...,
+) -> np.ndarray: ...
+@overload
+def upscale(
+    image: Image.Image,
+    model: Model = ...,
+    scale: int = ...,
+    *,
+    tile: Tile = ...,
+    on_tile: Told | None = ...,
+) -> Image.Image: ...
+@overload
+def upscale(
+    image: str | os.PathLike,
+    model: Model = ...,
+    scale: int = ...,
+    *,
+    tile: Tile = ...,
+    output: str | os.PathLike | None = ...,
+    overwrite: bool = ...,
+    strip: bool = ...,
+    on_tile: Told | None = ...,
+) -> Path: ...
+def upscale(
+    image: Any,
     model: Model = cards.DEFAULT,
     scale: int = 2,
     *,
-    tile: int | str | None = "auto",
+    tile: Tile = "auto",
     output: str | os.PathLike | None = None,
     overwrite: bool = False,
     strip: bool = False,
-    on_tile: Callable[[int], None] | None = None,
-):
+    on_tile: Told | None = None,
+) -> Any:
     """Enlarge one image of any size; what comes back is the kind that was given.
 
     An array is RGB. A PIL image or a file may be greyscale, transparent, 16
