@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from srlib import checkpoint, data, distribute, files, training
+from srlib import checkpoint, data, distribute, files, rundir, training
 from srlib.backend import tf
 from srlib.training import Recipe
 
@@ -106,7 +106,7 @@ def _slowly(pause: float) -> Callable:
 
     def write_whole(path: Path, content: str | bytes, **options: Any) -> None:
         content = content.encode() if isinstance(content, str) else content
-        with path.with_name(path.name + ".part").open("wb") as file:
+        with path.with_name(path.name + files.ASIDE).open("wb") as file:
             for piece in np.array_split(np.frombuffer(content, np.uint8), 8):
                 file.write(piece.tobytes())
                 file.flush()
@@ -272,7 +272,7 @@ def run_killed(start: Start, kills: int, seed: int = 0) -> list[dict[str, Any]]:
         for kind in ("weights", "best"):
             if left.state[kind]:
                 left.read(kind)
-        known = {checkpoint.STATE, left.state["weights"], left.state["best"]}
+        known = {rundir.STATE, rundir.LOCK, left.state["weights"], left.state["best"]}
         writing = bool({path.name for path in start.run.iterdir()} - known)
         rows.append({"saved_step": saved, "own_steps": seen, "while_writing": writing})
     run(start)

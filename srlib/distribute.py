@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from srlib.backend import keras, tf
+from srlib.rundir import MARK
 
 NAMES = ("mirrored", "multiworker")
 #: ``part -> batches``: worker k of n, ``(k, n)``, gets its part of every batch.
@@ -163,7 +164,7 @@ class Team:
         """
         if not self._several_machines:
             return
-        mark = folder / "everyone-sees-this.part"
+        mark = folder / MARK
         with self._losses_named():
             if self.is_chief:
                 mark.touch()
