@@ -23,7 +23,7 @@ import numpy as np
 
 from srlib import _files, data, training
 from srlib._backend import tf
-from srlib.training import checkpoint, distribute
+from srlib.training import checkpoint, distribute, rundir
 from srlib.training.loop import Recipe
 
 ROOT = Path(__file__).parents[1]
@@ -107,7 +107,7 @@ def _slowly(pause: float) -> Callable:
 
     def write_whole(path: Path, content: str | bytes, **options: Any) -> None:
         content = content.encode() if isinstance(content, str) else content
-        with path.with_name(path.name + ".part").open("wb") as file:
+        with path.with_name(path.name + _files.ASIDE).open("wb") as file:
             for piece in np.array_split(np.frombuffer(content, np.uint8), 8):
                 file.write(piece.tobytes())
                 file.flush()
@@ -273,7 +273,7 @@ def run_killed(start: Start, kills: int, seed: int = 0) -> list[dict[str, Any]]:
         for kind in ("weights", "best"):
             if left.state[kind]:
                 left.read(kind)
-        known = {checkpoint.STATE, left.state["weights"], left.state["best"]}
+        known = {rundir.STATE, rundir.LOCK, left.state["weights"], left.state["best"]}
         writing = bool({path.name for path in start.run.iterdir()} - known)
         rows.append({"saved_step": saved, "own_steps": seen, "while_writing": writing})
     run(start)

@@ -6,6 +6,9 @@ import contextlib
 import os
 from pathlib import Path
 
+#: Ends the name of a file being written; nobody else's file has it.
+ASIDE = ".srlib.part"
+
 
 def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> None:
     """Write aside and rename: a failure leaves the old file, or none, and nothing half-written.
@@ -19,7 +22,7 @@ def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> N
     Raises:
         OSError: when it cannot be written.
     """
-    aside = path.with_name(path.name + ".part")
+    aside = path.with_name(path.name + ASIDE)
     try:
         with aside.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)

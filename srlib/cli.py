@@ -119,7 +119,8 @@ def parser() -> argparse.ArgumentParser:
     one = subcommands.add_parser(
         "train",
         help="train a network on your own photos",
-        description="Train, or go on training: kill it at any moment and run it again.",
+        description="Train, or go on training: kill it at any moment and run it again. OUT gets a "
+        "card beside it, OUT's name with .json. Neither is replaced, unless by its own run.",
     )
     one.add_argument("photos", metavar="DIR", help="folder of photos, a photo set, or 'embedded'")
     one.add_argument("out", metavar="OUT", type=Path, help="the .safetensors file to write")
@@ -161,7 +162,16 @@ def parser() -> argparse.ArgumentParser:
         help="mirrored: on all GPUs of this machine; multiworker: on the machines in TF_CONFIG, "
         f"each of which runs this command (chapter 12) {default}",
     )
-    one.add_argument("--run-dir", type=Path, help="where to keep the state (default: OUT.run)")
+    one.add_argument(
+        "--run-dir",
+        type=Path,
+        metavar="DIR",
+        help="a folder of its own for the state, new, empty or of this run (default: OUT's name "
+        "with .run)",
+    )
+    one.add_argument(
+        "--overwrite", action="store_true", help="replace OUT and its card where they exist"
+    )
     one.set_defaults(run=commands.train)
 
     one = subcommands.add_parser(

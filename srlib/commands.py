@@ -6,7 +6,9 @@ TensorFlow is imported inside the functions: usage errors must not wait for it.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +71,7 @@ def upscale(options: argparse.Namespace) -> int:
             options.scale,
             tile=options.tile,
             output=target,
-            overwrite=True,  # what exists was skipped already, or is meant to go
+            overwrite=options.overwrite,
             strip=options.strip,
             on_tile=on_tile,
         )
@@ -104,6 +106,8 @@ def train(options: argparse.Namespace) -> None:
     strategy = distribute.strategy(options.strategy)  # before TensorFlow computes anything
     if options.out.suffix != zoo.SUFFIX:
         raise zoo.WeightsError(f"{options.out}: must end in {zoo.SUFFIX}")
+    run_dir = options.run_dir or options.out.with_suffix(".run")
+    _refuse_to_replace(options.out, run_dir, options.overwrite)
     recipe = loop.Recipe(
         loss=options.loss,
         perceptual_weight=options.perceptual,
@@ -122,22 +126,58 @@ def train(options: argparse.Namespace) -> None:
     model = loop.build_for(options.architecture, recipe)
     if options.start:
         model = zoo.interpolate(model, zoo.load(options.start), 1.0)
-    run_dir = options.run_dir or options.out.with_suffix(".run")
     history = loop.train(model, photos, validation, recipe, run_dir, strategy=strategy)
     if not distribute.Team(strategy).is_chief:  # of several machines one writes
         return
-    zoo.save(
-        model,
-        options.out,
-        options.architecture,
-        data={"source": photos.source, "photos": len(photos), "validation": len(held_out)},
-        recipe=asdict(recipe),
-        history=history,
-        **hardware.machine(),
-    )
+    if options.overwrite or not (options.out.exists() and _is_of_run(options.out, run_dir)):
+        _refuse_to_replace(options.out, run_dir, options.overwrite)  # training took its time
+        zoo.save(
+            model,
+            options.out,
+            options.architecture,
+            data={"source": photos.source, "photos": len(photos), "validation": len(held_out)},
+            recipe=asdict(recipe),
+            history=history,
+            **hardware.machine(),
+        )
     rank = (lambda row: -row["val_loss"]) if options.perceptual else (lambda row: row["val_psnr"])
     best = max(history, key=rank)["val_psnr"]
     print(f"{options.out}: validation PSNR {best:.2f} dB; use it with --model {options.out}")
+
+
+def _refuse_to_replace(out: Path, run_dir: Path, overwrite: bool) -> None:
+    """Before hours of training, not after."""
+    if out.is_dir():
+        raise IsADirectoryError(f"{out}: is a folder; name a file")
+    if run_dir.resolve() in (out.parent.resolve(), *out.parent.resolve().parents):
+        raise ValueError(
+            f"{out}: would lie in the folder of the run, {run_dir}, which holds the run alone; "
+            "choose another with --run-dir"
+        )
+    there = [path for path in (out, out.with_suffix(".json")) if os.path.lexists(path)]
+    if there and not overwrite and not _is_of_run(out, run_dir):
+        raise FileExistsError(
+            f"{there[0]}: exists, and this training has not written it; choose another name than "
+            f"{out.name}, or pass --overwrite"
+        )
+
+
+def _is_of_run(out: Path, run_dir: Path) -> bool:
+    """Whether a run wrote a card and, where there are any, the weights it describes.
+
+    A run's history tells it from every other one, for it counts time.
+    """
+    from srlib.training.rundir import STATE
+
+    try:
+        about = json.loads(out.with_suffix(".json").read_text())
+        history = json.loads((run_dir / STATE).read_text())["history"]
+        known = bool(history) and json.dumps(about["history"]) == json.dumps(history)
+        if not os.path.lexists(out):
+            return known
+        return known and hashlib.sha256(out.read_bytes()).hexdigest() == about["sha256"]
+    except (OSError, ValueError, LookupError, TypeError):  # none of ours has such a card
+        return False
 
 
 def export(options: argparse.Namespace) -> None:

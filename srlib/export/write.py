@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ TOLERANCE = 1e-3
 
 #: Images, height and width of the two inputs of the check; primes, times the network's multiple.
 CHECKED = ((2, 11, 17), (1, 23, 13))
+#: Every file and folder of a SavedModel of ours.
+SAVED_MODEL = re.compile(
+    r"(saved_model|fingerprint)\.pb|variables(/variables\.(index|data-\d{5}-of-\d{5}))?"
+    r"|assets|assets\.extra(/srlib\.json)?"
+)
 
 
 class ExportError(SrlibError):
@@ -119,6 +125,7 @@ def export(
                         f"{difference_found:.2g}, and {TOLERANCE:g} is allowed"
                     )
             size = sum(file.stat().st_size for file in (aside, *aside.rglob("*")) if file.is_file())
+            _refuse_unsafe(target, FORMATS[kind].ending == "", overwrite)  # it took its time
             _put_in_place(aside, target)
     except ExportError:
         raise
@@ -204,10 +211,26 @@ def _refuse_unsafe(target: Path, folder: bool, overwrite: bool) -> None:
         return
     if not overwrite:
         raise ExportError(f"{target}: exists already; choose another name, or overwrite it")
-    if folder and not (target / "saved_model.pb").is_file():  # somebody's photos, perhaps
-        raise ExportError(f"{target}: is no SavedModel, so it is not replaced by one")
+    if folder:
+        _refuse_another_folder(target)
     if not folder and target.is_dir():
         raise ExportError(f"{target}: is a folder; name a file")
+
+
+def _refuse_another_folder(target: Path) -> None:
+    """Of what a SavedModel replaces, everything must be what :func:`export` writes."""
+    try:
+        ours = FORMATS["savedmodel"].metadata(target)["made_by"].startswith("srlib ")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        ours = False
+    if not ours:  # somebody's photos, perhaps
+        raise ExportError(f"{target}: is no SavedModel of srlib, so it is not replaced by one")
+    for path in sorted(target.rglob("*")):
+        if not SAVED_MODEL.fullmatch(path.relative_to(target).as_posix()):
+            raise ExportError(
+                f"{target}: holds {path.relative_to(target)}, which is no part of a SavedModel, "
+                "so it is not replaced by one; move that away, or choose another name"
+            )
 
 
 def _library(name: str, target: Path) -> None:
@@ -287,10 +310,23 @@ def _put_in_place(aside: Path, target: Path) -> None:
     if not target.is_dir():
         os.replace(aside, target)
         return
-    old = aside.with_name("old")  # a folder cannot be replaced by another in one step
-    os.replace(target, old)
+    # A folder cannot be replaced by another in one step. The old one waits outside of the
+    # temporary folder, which is removed whatever happens.
+    old = aside.parent.with_name(f"{aside.parent.name}.old")
     try:
+        os.replace(target, old)
         os.replace(aside, target)
     except BaseException:
-        os.replace(old, target)
+        if os.path.lexists(old):
+            _put_back(old, target)
         raise
+    os.replace(old, aside)  # to be removed with the temporary folder
+
+
+def _put_back(old: Path, target: Path) -> None:
+    try:
+        os.replace(old, target)
+    except OSError as error:
+        raise ExportError(
+            f"{target}: can be neither replaced nor put back ({reason(error)}); it is now {old}"
+        ) from error

@@ -189,8 +189,11 @@ def save(
     }
     card_content = (json.dumps(about, indent=1) + "\n").encode()  # may fail: before any writing
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, content)
-    write_whole(path.with_suffix(".json"), card_content)
+    files = [(path, content), (path.with_suffix(".json"), card_content)]
+    if not path.exists():  # killed in between, a card alone tells whose weights are to come
+        files.reverse()
+    for file, written in files:
+        write_whole(file, written)
     return path
 
 

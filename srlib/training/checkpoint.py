@@ -5,12 +5,13 @@ Taught in chapter 3.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,12 @@ from safetensors import numpy as safetensors
 
 from srlib._backend import keras
 from srlib._files import write_whole
-from srlib.errors import SrlibError
+from srlib.training import rundir
+from srlib.training.rundir import STATE, CheckpointError
 
 #: Of state.json. Before it had a number, weights were kept in Keras' own .weights.h5.
 FORMAT = 2
-
-
-STATE = "state.json"
-
-
 SUFFIX = ".safetensors"
-
-
-class CheckpointError(SrlibError):
-    """A run's folder that cannot be gone on with; the message says why and what to do."""
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -82,30 +75,48 @@ class Checkpoint(keras.callbacks.Callback):
         path = self.folder / STATE
         self._validated: dict[str, np.ndarray] | None = None
         self._resumed: dict[str, np.ndarray] = {}
+        self.state: dict[str, Any] = {
+            "format": FORMAT, "epoch": 0, "step": 0, "seconds": 0.0, "step_seconds": 0.0,
+            "weights": "", "best": "", "sha256": {}, "history": [],
+        }  # fmt: skip
         if not path.exists():
-            self.state: dict[str, Any] = {
-                "format": FORMAT, "epoch": 0, "step": 0, "seconds": 0.0, "step_seconds": 0.0,
-                "weights": "", "best": "", "sha256": {}, "history": [],
-            }  # fmt: skip
             return
         try:
-            self.state = json.loads(path.read_text())
-            old = self.state.get("format") != FORMAT
+            found = json.loads(path.read_text())
+            old = found.get("format") != FORMAT
             known = {"epoch", "history"} if old else {"step", "weights", "best", "sha256"}
-            if not known <= self.state.keys():
-                raise ValueError(f"it lacks {', '.join(sorted(known - self.state.keys()))}")
+            if not known <= found.keys():
+                raise ValueError(f"it lacks {', '.join(sorted(known - found.keys()))}")
         except (OSError, ValueError, AttributeError) as error:
             raise CheckpointError(f"{path}: is damaged ({error}); {self._remedy}") from error
         if old:
             raise CheckpointError(
                 f"{self.folder}: holds a run of another version of srlib, which kept its state "
-                "differently; go on with that version, choose another folder, or delete this one "
-                "to start again"
+                f"differently; go on with that version, {self.start_again}"
             )
+        self.state = found
 
     @property
     def _remedy(self) -> str:
-        return f"put a copy of the folder back, or delete {self.folder} to start again"
+        return f"put a copy of the folder back, {self.start_again}"
+
+    @property
+    def start_again(self) -> str:
+        """What to do about a run that cannot be gone on with; for errors."""
+        return rundir.start_again(self.folder, self.state["sha256"])
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """The folder for one training alone. Reading what it holds needs no such thing.
+
+        Raises:
+            CheckpointError: when it holds what no training has written, or when
+                another training is going on there.
+        """
+        rundir.refuse_strangers(self.folder, self.state["sha256"])
+        with rundir.locked(self.folder) if self.writes else contextlib.nullcontext():
+            self.reload()  # another training may have ended since
+            yield
 
     # --- reading
 
@@ -161,7 +172,7 @@ class Checkpoint(keras.callbacks.Callback):
         if [value.shape for value in found] != shapes:
             raise CheckpointError(
                 f"{self.folder}: its {group} has other shapes than this network's; "
-                "choose another folder, or delete this one to start again"
+                f"{self.start_again}"
             )
         for variable, value in zip(variables, found, strict=True):
             variable.assign(value)
@@ -265,10 +276,8 @@ def write(
     known = state["sha256"] | {name: digest for _, name, digest in named}
     state["sha256"] = {name: known[name] for name in (state["weights"], state["best"]) if name}
     write_whole(folder / STATE, json.dumps(state, indent=1), durable=True)
-    for file in folder.iterdir():
-        ours = file.name.startswith(("weights-", "best-")) or file.suffix == ".part"
-        if ours and file.name not in state["sha256"]:
-            file.unlink(missing_ok=True)
+    for file in rundir.leftovers(folder, known, kept=state["sha256"]):
+        file.unlink(missing_ok=True)
     return state
 
 

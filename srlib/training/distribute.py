@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from srlib._backend import keras, tf
+from srlib.training.rundir import MARK
 
 NAMES = ("mirrored", "multiworker")
 
@@ -165,7 +166,7 @@ class Team:
         """
         if not self._several_machines:
             return
-        mark = folder / "everyone-sees-this.part"
+        mark = folder / MARK
         with self._losses_named():
             if self.is_chief:
                 mark.touch()

@@ -5,6 +5,7 @@ Taught in chapter 3.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -144,8 +145,8 @@ def train(
         photos: what to train on.
         validation: what decides which epoch is best; never the test photos.
         recipe: the run's settings; ``batch_size`` is that of all devices together.
-        run_dir: where the state is kept: ``state.json`` and two weight files.
-            Of several workers all must see it.
+        run_dir: where the state is kept, in a folder of its own: ``state.json``
+            and two weight files. Of several workers all must see it.
         verbose: as for ``keras.Model.fit``; 2 is one line an epoch, 0 silent.
         strategy: ``"mirrored"`` for all GPUs of this machine, ``"multiworker"``
             for several machines, or any other such ``tf.distribute`` strategy;
@@ -158,7 +159,8 @@ def train(
     Raises:
         ValueError: when ``run_dir`` holds a run with another recipe, or the
             batch cannot be shared out evenly.
-        CheckpointError: a ValueError, when what ``run_dir`` holds is damaged.
+        CheckpointError: a ValueError, when what ``run_dir`` holds is damaged or
+            not a run's, or when another training is going on there.
         WorkerLost: when another worker is gone; see :mod:`srlib.training.distribute`.
     """
     team = distribute.Team(distribute.strategy(strategy))
@@ -168,30 +170,32 @@ def train(
     checkpoint = Checkpoint(
         run_dir, monitor, save_seconds, writes=team.is_chief, agree=team.chief_says
     )
-    _check_settings(checkpoint, model, photos, recipe)
-    trained = team.copy_of(model)
-    with team.scope():
-        compile_model(trained, recipe)
-        trained.optimizer.build(trained.trainable_variables)
-    done, step = checkpoint.restore(trained), checkpoint.state["step"]
-    start = done * recipe.steps_per_epoch + step
-    team.check_folder(checkpoint.folder, start)
-    if done < recipe.epochs:
-        callbacks: list[keras.callbacks.Callback] = [checkpoint]
-        if recipe.ema:  # validates the average; behind the checkpoint, which then saves it
-            callbacks.append(keras.callbacks.SwapEMAWeights())
-        team.fit(
-            trained,
-            partial(_stream, photos, recipe, start),
-            stream.evaluation_dataset(validation),
-            steps_per_epoch=recipe.steps_per_epoch,
-            first_step=step,
-            initial_epoch=done,
-            epochs=recipe.epochs,
-            callbacks=callbacks,
-            verbose=verbose,
-        )
-        checkpoint.reload()  # which the chief has written
+    unfinished = checkpoint.state["epoch"] < recipe.epochs
+    with checkpoint.claimed() if unfinished else contextlib.nullcontext():
+        _check_settings(checkpoint, model, photos, recipe)
+        trained = team.copy_of(model)
+        with team.scope():
+            compile_model(trained, recipe)
+            trained.optimizer.build(trained.trainable_variables)
+        done, step = checkpoint.restore(trained), checkpoint.state["step"]
+        start = done * recipe.steps_per_epoch + step
+        team.check_folder(checkpoint.folder, start)
+        if done < recipe.epochs:
+            callbacks: list[keras.callbacks.Callback] = [checkpoint]
+            if recipe.ema:  # validates the average; behind the checkpoint, which then saves it
+                callbacks.append(keras.callbacks.SwapEMAWeights())
+            team.fit(
+                trained,
+                partial(_stream, photos, recipe, start),
+                stream.evaluation_dataset(validation),
+                steps_per_epoch=recipe.steps_per_epoch,
+                first_step=step,
+                initial_epoch=done,
+                epochs=recipe.epochs,
+                callbacks=callbacks,
+                verbose=verbose,
+            )
+            checkpoint.reload()  # which the chief has written
     checkpoint.load_best(model)
     return checkpoint.state["history"]
 
@@ -209,7 +213,7 @@ def _check_settings(
         changed = [k for k in settings if known.get(k) != settings[k]]
         raise ValueError(
             f"{checkpoint.folder}: holds a run with other settings ({', '.join(changed)}); "
-            "choose another folder, or delete this one to start again"
+            f"{checkpoint.start_again}"
         )
 
 

@@ -6,6 +6,7 @@ Taught in chapter 10.
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -89,18 +90,21 @@ def plan(
     to_file = output is not None and _is_file(output, inputs)
     if to_file and format and output.suffix.lower() not in imagefile.FORMATS[format]:
         raise PhotoError(f"{output}: its ending is not one of {format}; change one of the two")
-    for source, name, base in _found(inputs, output, scale, report):
-        if shard and shard_of(name, shard[1]) != shard[0]:
-            continue
+    found = list(_found(inputs, output, scale, report))
+    sources = {_identity(source): source for source, *_ in found}
+    for source, name, base in found:
+        ours = not shard or shard_of(name, shard[1]) == shard[0]
         try:
             named = (base / name).with_suffix(target_ending(source, format))
             target = output if to_file else named
-            _check_free(source, target, taken)
+            _check_free(source, target, taken, sources)
         except PhotoError as error:
-            report.failed[source] = str(error)
+            if ours:
+                report.failed[source] = str(error)
             continue
-        taken[target] = source
-        jobs.append(Job(source, target, name, makes_folder=not to_file))
+        taken[target] = source  # whichever shard does it
+        if ours:
+            jobs.append(Job(source, target, name, makes_folder=not to_file))
     return jobs, report
 
 
@@ -133,22 +137,40 @@ def _found(
         base = output or given.with_name(f"{given.resolve().name}-x{scale}")
         if base.exists() and base.samefile(given):
             raise PhotoError(f"{base}: is the input folder itself; name another for the output")
-        inside = base.resolve()
-        photos = [path for path in images_below(given) if inside not in path.resolve().parents]
+        inside, photos = base.resolve(), list(images_below(given))
+        if given.resolve() in inside.parents:  # earlier results are no input
+            photos = [path for path in photos if inside not in path.resolve().parents]
         if not photos:
             report.failed[given] = f"{given}: holds no image files ({', '.join(sorted(SUFFIXES))})"
         for path in photos:
             yield path, path.relative_to(given).as_posix(), base
 
 
-def _check_free(source: Path, target: Path, taken: dict[Path, Path]) -> None:
+def _identity(path: Path) -> tuple[int, int] | None:
+    """The same for every name of a file: links, other cases, other ways to it."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _check_free(
+    source: Path, target: Path, taken: dict[Path, Path], sources: dict[tuple[int, int] | None, Path]
+) -> None:
     if target in taken:
         raise PhotoError(
             f"{source}: would be written to {target}, as {taken[target]} is; "
             "rename one, or give them different outputs"
         )
-    if target.exists() and source.exists() and target.samefile(source):
+    there = _identity(target)
+    if there and there == _identity(source):
         raise PhotoError(f"{target}: is the input itself; choose another name")
+    if there and there in sources:
+        raise PhotoError(
+            f"{source}: would be written to {target}, which is the input {sources[there]}; "
+            "choose another output"
+        )
 
 
 def run(
@@ -179,7 +201,7 @@ def run(
     """
     sizes: dict[Job, int] = {}
     for job in jobs:
-        if job.target.exists() and not overwrite:
+        if os.path.lexists(job.target) and not overwrite:
             report.skipped.append(job.target)
             continue
         try:

@@ -105,14 +105,14 @@ def upscale(
         return enlarge(image)
     source = Path(image)
     target = Path(output) if output is not None else default_target(source, scale)
-    if target.exists() and not overwrite and not _same(source, target):
+    if os.path.lexists(target) and not overwrite and not _same(source, target):
         raise PhotoError(f"{target}: exists already; name another output, or pass overwrite=True")
     imagefile.enlarge_file(source, target, enlarge, scale, strip)
     return target
 
 
 def _same(source: Path, target: Path) -> bool:
-    return source.exists() and target.samefile(source)
+    return source.exists() and target.exists() and target.samefile(source)
 
 
 def named(model: Model) -> keras.Model:

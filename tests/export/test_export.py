@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -320,11 +321,65 @@ def test_overwriting_never_takes_another_thing_away(tmp_path):
         folder.mkdir()
         (folder / "photo.jpg").write_bytes(b"mine")
     (tmp_path / "file").write_bytes(b"mine")
-    refused("is no SavedModel, so it is not replaced", photos, overwrite=True)
-    refused("is no SavedModel, so it is not replaced", tmp_path / "file", overwrite=True)
+    refused("is no SavedModel of srlib, so it is not replaced", photos, overwrite=True)
+    refused("is no SavedModel of srlib, so it is not replaced", tmp_path / "file", overwrite=True)
     refused("is a folder; name a file", named, overwrite=True)
     for path in (photos / "photo.jpg", named / "photo.jpg", tmp_path / "file"):
         assert path.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("notes.txt", "holds notes.txt, which is no part of a SavedModel"),
+        (".git/config", r"holds \.git, which"),
+        ("assets/words.txt", "holds assets/words.txt, which"),
+        ("variables/mine", "holds variables/mine, which"),
+        ("assets.extra/tf_serving_warmup_requests", "holds assets.extra/tf_serving"),
+        ("assets.extra/srlib.json", "is no SavedModel of srlib"),
+        ("assets.extra", "is no SavedModel of srlib"),  # another program's
+    ],
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_nothing_but_a_saved_model_of_ours_is_replaced(name, message, late, tmp_path, monkeypatch):
+    target = tmp_path / "net"
+    export("nearest", target, check=False)
+
+    def spoil():
+        if name == "assets.extra":
+            shutil.rmtree(target / name)
+            return
+        (target / name).parent.mkdir(exist_ok=True)
+        (target / name).write_text('{"mine": 1}')
+
+    write = FORMATS["savedmodel"].write
+
+    def write_late(*arguments):
+        write(*arguments)
+        spoil()
+
+    if late:  # the file comes while the network is being written
+        saved_model = replace(FORMATS["savedmodel"], write=write_late)
+        monkeypatch.setitem(FORMATS, "savedmodel", saved_model)
+    else:
+        spoil()
+    before = {p: p.read_bytes() for p in target.rglob("*") if p.is_file()}
+    with pytest.raises(ExportError, match=message):
+        export("bicubic", target, overwrite=True, check=False)
+    after = {p: p.read_bytes() for p in target.rglob("*") if p.is_file()}
+    if not late:
+        assert after == before
+    assert name == "assets.extra" or after[target / name] == b'{"mine": 1}'
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_linked_folder_is_not_emptied(tmp_path):
+    export("nearest", tmp_path / "net", check=False)
+    (tmp_path / "link").symlink_to(tmp_path / "net")
+    before = {p: p.read_bytes() for p in (tmp_path / "net").rglob("*") if p.is_file()}
+    export("bicubic", tmp_path / "link", overwrite=True, check=False)
+    assert {p: p.read_bytes() for p in before} == before
+    assert {p.name for p in tmp_path.iterdir()} == {"net", "link"}
 
 
 def test_what_is_no_model(tmp_path):
@@ -528,6 +583,25 @@ def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_pa
     monkeypatch.setattr(os, "replace", fails_at_the_second)
     refused("Input/output error", target, "bicubic", overwrite=True)
     assert {p: p.read_bytes() for p in old} == old
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_old_folder_is_somewhere_even_if_it_cannot_come_back(tmp_path, monkeypatch):
+    target, rename = tmp_path / "net", os.replace
+    export("nearest", target)
+    old = {p.relative_to(target): p.read_bytes() for p in target.rglob("*") if p.is_file()}
+
+    def fails_after_the_first(source, goal, calls=[]):  # noqa: B006
+        calls.append(goal)
+        if len(calls) > 1:
+            raise OSError(5, "Input/output error")
+        rename(source, goal)
+
+    monkeypatch.setattr(os, "replace", fails_after_the_first)
+    with pytest.raises(ExportError, match=r"\(Input/output error\); it is now .*\.old$"):
+        export("bicubic", target, overwrite=True)
+    (left,) = tmp_path.iterdir()
+    assert {p.relative_to(left): p.read_bytes() for p in left.rglob("*") if p.is_file()} == old
 
 
 @every_format

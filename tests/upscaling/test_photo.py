@@ -1,5 +1,6 @@
 """One call for a file, a PIL image or an array: what comes back is the kind that was given."""
 
+import os
 import shutil
 
 import numpy as np
@@ -148,12 +149,25 @@ def test_what_exists_is_kept(photo, tmp_path, bicubic):
         assert image.size == (28, 20)
 
 
-def test_the_input_is_never_the_output(photo, bicubic):
-    content = photo.read_bytes()
+@pytest.mark.parametrize("link", [None, os.symlink, os.link], ids=["plain", "symlink", "hard"])
+def test_the_input_is_never_the_output(link, photo, bicubic):
+    content, output = photo.read_bytes(), photo
+    if link:
+        output = photo.with_name("link.png")
+        link(photo, output)
     for overwrite in (False, True):
         with pytest.raises(PhotoError, match="is the input itself"):
-            upscale(photo, bicubic, output=photo, overwrite=overwrite)
+            upscale(photo, bicubic, output=output, overwrite=overwrite)
     assert photo.read_bytes() == content
+    assert output.is_symlink() == (link is os.symlink)
+
+
+def test_a_link_to_nowhere_is_kept(photo, bicubic):
+    output = photo.with_name("link.png")
+    output.symlink_to(photo.with_name("gone.png"))
+    with pytest.raises(PhotoError, match="exists already"):
+        upscale(photo, bicubic, output=output)
+    assert output.is_symlink()
 
 
 def test_a_value_has_no_output(bicubic, tmp_path):
