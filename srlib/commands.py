@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from srlib._files import write_whole
+from srlib.errors import SrlibError
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -102,13 +103,14 @@ def train(options: argparse.Namespace) -> None:
     from srlib.data import pairing
     from srlib.models import zoo
     from srlib.training import distribute, hardware, loop
+    from srlib.training.recipe import Recipe, build_for
 
     strategy = distribute.strategy(options.strategy)  # before TensorFlow computes anything
     if options.out.suffix != zoo.SUFFIX:
         raise zoo.WeightsError(f"{options.out}: must end in {zoo.SUFFIX}")
     run_dir = options.run_dir or options.out.with_suffix(".run")
     _refuse_to_replace(options.out, run_dir, options.overwrite)
-    recipe = loop.Recipe(
+    recipe = Recipe(
         loss=options.loss,
         perceptual_weight=options.perceptual,
         epochs=options.epochs,
@@ -123,11 +125,11 @@ def train(options: argparse.Namespace) -> None:
         raise ValueError(f"{options.photos}: has one photo to train on; give at least two")
     photos, held_out = photos.hold_out(max(1, min(128, len(photos) // 8)))
     validation = pairing.pairs(held_out)
-    model = loop.build_for(options.architecture, recipe)
+    model = build_for(options.architecture, recipe)
     if options.start:
         model = zoo.interpolate(model, zoo.load(options.start), 1.0)
     history = loop.train(model, photos, validation, recipe, run_dir, strategy=strategy)
-    if not distribute.Team(strategy).is_chief:  # of several machines one writes
+    if not distribute.is_chief(strategy):  # of several machines one writes
         return
     if options.overwrite or not (options.out.exists() and _is_of_run(options.out, run_dir)):
         _refuse_to_replace(options.out, run_dir, options.overwrite)  # training took its time
@@ -150,7 +152,7 @@ def _refuse_to_replace(out: Path, run_dir: Path, overwrite: bool) -> None:
     if out.is_dir():
         raise IsADirectoryError(f"{out}: is a folder; name a file")
     if run_dir.resolve() in (out.parent.resolve(), *out.parent.resolve().parents):
-        raise ValueError(
+        raise SrlibError(
             f"{out}: would lie in the folder of the run, {run_dir}, which holds the run alone; "
             "choose another with --run-dir"
         )
