@@ -39,9 +39,11 @@ def strategy(which: str | tf.distribute.Strategy | None = None) -> tf.distribute
             returned as it is.
 
     Raises:
-        ValueError: for another name; for ``"multiworker"`` without a valid
+        ValueError: for another name.
+        SrlibError: a ValueError, for ``"multiworker"`` without a valid
             ``TF_CONFIG``, or when TensorFlow has computed something already:
             then ask for the strategy at the very beginning of the program.
+        WorkerLost: when the workers do not find each other.
     """
     if which is None or which == "none":
         return None

@@ -56,10 +56,10 @@ def train(
         The run's history, from its very first epoch on.
 
     Raises:
-        ValueError: when ``run_dir`` holds a run with another recipe, or the
-            batch cannot be shared out evenly.
-        CheckpointError: a ValueError, when what ``run_dir`` holds is damaged or
-            not a run's, or when another training is going on there.
+        CheckpointError: a ValueError, when what ``run_dir`` holds is a run with
+            other settings, damaged or not a run's, or when another training is
+            going on there.
+        SrlibError: a ValueError, when a batch cannot be shared out evenly.
         WorkerLost: when another worker is gone; see :mod:`srlib.training.distribute`.
     """
     several = distribute.strategy(strategy)

@@ -43,7 +43,7 @@ class Team:
         self._several_machines = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
     def check(self, model: keras.Model, batch_size: int) -> None:
-        """Refuse a batch that cannot be shared out evenly: a ValueError.
+        """Refuse a batch that cannot be shared out evenly: an SrlibError.
 
         Warn where a device's part of the batch is normalised by itself: then
         what is computed depends on the number of devices.
@@ -66,7 +66,7 @@ class Team:
         return self._sum(int(answer and self.is_chief)) > 0 if self._several_machines else answer
 
     def check_folder(self, folder: Path, step: int) -> None:
-        """Refuse workers that do not share the run's folder: a ValueError on each of them.
+        """Refuse workers that do not share the run's folder: an SrlibError on each of them.
 
         Args:
             folder: of the run.
