@@ -135,10 +135,7 @@ class Experiment:
         tested = data.photos(photos, "test", smallest=128)
         self.test = data.pairs(tested, limit=settings.test_photos)
         self.features = feature_losses(vgg16)
-        self.pixel = {
-            kind: losses.PixelAndPerceptualLoss(kind, perceptual_weight=0.0)
-            for kind in ("mse", "l1")
-        }
+        self.pixel = {kind: losses.PixelLoss(kind) for kind in ("mse", "l1")}
         self.probe = crops(self.train, 64, side=32, seed=2**31)
 
     def start(self, upsampler: str, seed: int) -> tuple[keras.Model, dict]:
@@ -171,7 +168,7 @@ class Experiment:
             if arm.weighed_as:
                 size, _ = gradients(model, self.features[arm.weighed_as], self.probe)
             weight = arm.dose * gradients(model, loss, self.probe)[0] / size
-            loss = losses.PixelAndPerceptualLoss(arm.pixel, 1.0, weight, feature_loss)
+            loss = losses.PixelAndPerceptualLoss(loss, feature_loss, perceptual_weight=weight)
             row = {"weight": weight, "gradient_unevenness": uneven}
         seen = crops(self.train, s.steps * s.batch_size, s.crop, seed + 1000)
         rate = keras.optimizers.schedules.CosineDecay(s.learning_rate, s.steps)

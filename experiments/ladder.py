@@ -17,7 +17,7 @@ from experiments.train_zoo import HELD_OUT, ROOT, Job, publish, run_job
 from srlib import data
 from srlib.data import photoset
 from srlib.data.photoset import PhotoSet
-from srlib.training.loop import Recipe
+from srlib.training.recipe import Recipe
 
 #: Photos of bsds_test that decide which epoch is best: none of them is trained on.
 VALIDATION = 32

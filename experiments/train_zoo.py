@@ -22,7 +22,7 @@ from srlib.losses import vgg
 from srlib.metrics import psnr_ssim
 from srlib.models import cards, zoo
 from srlib.training import hardware
-from srlib.training.loop import Recipe
+from srlib.training.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 #: Photos of the training split that decide which epoch is best.

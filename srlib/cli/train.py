@@ -108,7 +108,7 @@ def run(options: argparse.Namespace) -> None:
     if options.start:
         model = zoo.blend(model, zoo.load(options.start), 1.0)
     history = training.train(model, photos, validation, recipe, run_dir, strategy=strategy)
-    if not distribute.Team(strategy).is_chief:  # of several machines one writes
+    if not distribute.is_chief(strategy):  # of several machines one writes
         return
     if options.overwrite or not (options.out.exists() and _is_of_run(options.out, run_dir)):
         _refuse_to_replace(options.out, run_dir, options.overwrite)  # training took its time

@@ -1,4 +1,4 @@
-"""A run's folder: which files in it are the run's own, and one training at a time.
+"""A run's folder: its files, which of all files are its own, and one training at a time.
 
 Whatever cannot be shown to be the run's own is somebody else's: it is neither
 replaced nor removed.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import socket
@@ -15,10 +16,14 @@ import stat
 import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from srlib._files import ASIDE
-from srlib.errors import SrlibError
+import numpy as np
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+from srlib._files import ASIDE, write_whole
+from srlib.errors import SrlibError, one_line
 
 try:
     import fcntl
@@ -26,6 +31,8 @@ except ImportError:  # Windows
     import msvcrt
 
 STATE = "state.json"
+#: Of state.json. Before it had a number, weights were kept in Keras' own .weights.h5.
+FORMAT = 2
 #: There while a training is going on; what counts is the lock on it, which ends with its process.
 LOCK = "srlib.lock"
 #: There while several workers find out whether they share the folder.
@@ -38,6 +45,86 @@ _NOBODYS = {"Thumbs.db", "desktop.ini"}
 
 class CheckpointError(SrlibError):
     """A run's folder that cannot be gone on with; the message says why and what to do."""
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """What ``state.json`` says, or the state of a run that has not begun.
+
+    Raises:
+        CheckpointError: when it is damaged or of an older srlib.
+    """
+    path = folder / STATE
+    if not path.exists():
+        return {
+            "format": FORMAT, "epoch": 0, "step": 0, "seconds": 0.0, "step_seconds": 0.0,
+            "weights": "", "best": "", "sha256": {}, "history": [],
+        }  # fmt: skip
+    try:
+        state = json.loads(path.read_text())
+        old = state.get("format") != FORMAT
+        known = {"epoch", "history"} if old else {"step", "weights", "best", "sha256"}
+        if not known <= state.keys():
+            raise ValueError(f"it lacks {', '.join(sorted(known - state.keys()))}")
+    except (OSError, ValueError, AttributeError) as error:
+        raise _damaged(path, error) from error
+    if old:
+        raise CheckpointError(
+            f"{folder}: holds a run of another version of srlib, which kept its state "
+            f"differently; go on with that version, {start_again(folder)}"
+        )
+    return state
+
+
+def read(folder: Path, state: dict[str, Any], kind: str) -> dict[str, np.ndarray]:
+    """The arrays of a state's file, ``"weights"`` or ``"best"``.
+
+    Raises:
+        CheckpointError: when they are not what was saved.
+    """
+    name = state[kind]
+    path = folder / name
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != state["sha256"].get(name):
+            raise ValueError(f"its sha256 is not the one in {STATE}")
+        return safetensors.load(content)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _damaged(path, error, state["sha256"]) from error
+
+
+def _damaged(path: Path, error: Exception, known: Collection[str] = ()) -> CheckpointError:
+    remedy = f"put a copy of the folder back, {start_again(path.parent, known)}"
+    return CheckpointError(f"{path}: is damaged ({one_line(error)}); {remedy}")
+
+
+def write(
+    folder: Path,
+    state: dict[str, Any],
+    tensors: dict[str, np.ndarray],
+    best: dict[str, np.ndarray] | None = None,
+) -> dict[str, Any]:
+    """Make ``state`` and its tensors what a folder holds, in one step.
+
+    Returns:
+        ``state`` with the names of its files and their sha256.
+
+    Raises:
+        OSError: when something cannot be written; the folder holds what it held.
+    """
+    state, known = dict(state), dict(state["sha256"])
+    for kind, arrays in (("weights", tensors), ("best", best)):
+        if arrays:
+            content = safetensors.save(arrays)
+            digest = hashlib.sha256(content).hexdigest()
+            # A name that tells the content, so that no file in use is written again.
+            state[kind] = f"{kind}-{digest[:16]}.safetensors"
+            known[state[kind]] = digest
+            write_whole(folder / state[kind], content, durable=True)
+    state["sha256"] = {name: known[name] for name in (state["weights"], state["best"]) if name}
+    write_whole(folder / STATE, json.dumps(state, indent=1), durable=True)
+    for file in leftovers(folder, known, kept=state["sha256"]):
+        file.unlink(missing_ok=True)
+    return state
 
 
 def strangers(folder: Path, known: Collection[str] = ()) -> list[str]:

@@ -14,7 +14,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from experiments import checkerboard, loss_arms
 from experiments.checkerboard import COLUMNS, Experiment, Settings, append, crops, measure, plan
 from experiments.loss_arms import CORE, SIDE, Arm
-from srlib import data, models
+from srlib import data, models, training
 from srlib.book import results
 from srlib.layers.upsampling import UPSAMPLERS
 from srlib.losses import vgg
@@ -23,7 +23,6 @@ from srlib.metrics import lpips
 from srlib.metrics.checkerboard import excess, flat_response, index, unevenness
 from srlib.pixels import to_float, to_uint8
 from srlib.resize import interpolate
-from srlib.training import loop
 from srlib.upscaling.network import predict
 
 #: Every (upsampler, loss, seed), in order, and what each loss is.
@@ -37,7 +36,7 @@ def no_weights_but_random_ones():
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(vgg.VARIABLE, raising=False)
         patch.setenv(lpips.VARIABLE, "random")
-        patch.setattr(loop, "fast_precision", lambda: "float32")
+        patch.setattr(training, "fast_precision", lambda: "float32")
         yield
 
 
@@ -259,14 +258,14 @@ def test_the_weight_matches_the_gradients_norms(label, experiment, network, fitt
     feature = gradient_norm(weighed, network, experiment.probe)
     assert feature > 0
     assert row["weight"] * feature == pytest.approx(arm.dose * pixel, rel=1e-3)
-    assert (loss.pixel, loss.pixel_weight) == (arm.pixel, 1.0)
+    assert (loss.pixel.kind, loss.pixel_weight) == (arm.pixel, 1.0)
     assert loss.perceptual_weight == row["weight"]
     assert loss.perceptual is experiment.features[arm.features]
     assert row["gradient_unevenness"] >= 0
     # So the two parts of what is trained pull equally hard, times the dose.
     if not arm.weighed_as:
         only = checkerboard.losses.PixelAndPerceptualLoss(
-            arm.pixel, 0.0, row["weight"], loss.perceptual
+            arm.pixel, loss.perceptual, pixel_weight=0.0, perceptual_weight=row["weight"]
         )
         ratio = gradient_norm(only, network, experiment.probe) / pixel
         assert ratio == pytest.approx(arm.dose, rel=1e-3)
@@ -277,7 +276,6 @@ def test_pixel_losses_alone_have_no_weight(label, experiment, network, fitted):
     row = experiment.branch(network, ARMS[label], seed=1)
     assert row == {"weight": 0.0, "seconds": 1.5, "psnr": 30.0}
     assert fitted[0]["loss"] is experiment.pixel[ARMS[label].pixel]
-    assert fitted[0]["loss"].perceptual is None
 
 
 def test_losses_differ_in_nothing_but_the_loss(experiment, network, fitted):

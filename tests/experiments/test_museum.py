@@ -27,7 +27,7 @@ from srlib.book import results
 from srlib.data import photoset
 from srlib.losses import perceptual, vgg
 from srlib.metrics import lpips, psnr_ssim
-from srlib.training import loop
+from srlib.training.recipe import compile_model
 
 ROOT = Path(__file__).parents[2]
 CHAPTER = ROOT / "book" / "07-museum.ipynb"
@@ -150,7 +150,7 @@ BUGS = {
         vgg.Preprocessing, "__call__", overwriting
     ),
     "accuracy, of half brightness : bicubic": lambda: edited(
-        loop.compile_model, "metrics=[PSNR()]", 'metrics=["accuracy"]'
+        compile_model, "metrics=[PSNR()]", 'metrics=["accuracy"]'
     ),
     "VGG16 fed with [0, 1]": lambda: edited(vgg.VGG16.__init__, "if preprocessing:", "if False:"),
     "red and blue swapped": lambda: edited(

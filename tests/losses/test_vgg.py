@@ -187,16 +187,6 @@ def test_no_more_is_built_than_the_layer_needs(layer, pools):
     assert not network.trainable_weights
 
 
-def test_the_gradient_reaches_the_images(small_file, images):
-    network = VGG16("relu2_2", small_file)
-    given_images = tf.constant(images)
-    with tf.GradientTape() as tape:
-        tape.watch(given_images)
-        value = tf.reduce_sum(network(given_images))
-    gradient = tape.gradient(value, given_images).numpy()
-    assert (np.abs(gradient).max(axis=-1) > 0).mean() > 0.9
-
-
 @pytest.mark.parametrize("layer", ["relu1_2", "relu2_2", "relu3_3"])
 def test_half_precision_is_close_and_answers_in_float32(layer, whole_file, images):
     exact = VGG16(layer, whole_file)(images).numpy()
@@ -550,31 +540,44 @@ def torn(path: Path, share: float) -> Path:
     return path
 
 
-@pytest.mark.parametrize("write", [write_npz, write_legacy], ids=["npz", "h5"])
-@pytest.mark.parametrize("share", [0, 0.001, 0.3, 0.9, 0.999])
-def test_truncated_files_are_refused_by_name_and_closed(write, share, numbers, tmp_path):
-    path = torn(write(tmp_path / f"torn.{write.__name__[6:]}", numbers), share)
+def flipped(path: Path) -> Path:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255  # the checksum of the archive
+    path.write_bytes(content)
+    return path
+
+
+def page(path: Path) -> Path:
+    path.write_text("<html>404 Not Found</html>" * 100)
+    return path
+
+
+#: What was done to a file -> (path, weights) -> the file.
+DAMAGES = {
+    "flipped.npz": lambda path, numbers: flipped(write_npz(path, numbers)),
+    **{
+        f"torn-{share}.{kind}": lambda path, numbers, write=write, share=share: torn(
+            write(path, numbers), share
+        )
+        for kind, write in {"npz": write_npz, "h5": write_legacy}.items()
+        for share in (0, 0.001, 0.3, 0.9, 0.999)
+    },
+    **{f"page{end}": lambda path, _: page(path) for end in (".npz", ".h5", ".weights.h5", "")},
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_files_are_refused_by_name_and_closed(name, numbers, tmp_path):
+    path = DAMAGES[name](tmp_path / name, numbers)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ResourceWarning)
-        with pytest.raises(VGGWeightsError, match=r"torn.*: .*get the file anew"):
+        with pytest.raises(VGGWeightsError) as refused:
             VGG16(weights=path)
         gc.collect()
+    message = str(refused.value)
+    assert message.startswith(f"{path}: cannot be read as VGG16's weights (")
+    assert message.endswith("); get the file anew") and "\n" not in message
     assert not [str(w.message) for w in caught if path.name in str(w.message)]
-
-
-@pytest.mark.parametrize("name", ["page.npz", "page.h5", "page.weights.h5", "page"])
-def test_a_page_instead_of_an_archive_is_refused(name, tmp_path):
-    (tmp_path / name).write_text("<html>404 Not Found</html>" * 100)
-    with pytest.raises(VGGWeightsError, match=rf"{name}: cannot be read as VGG16's weights"):
-        VGG16(weights=tmp_path / name)
-
-
-def test_flipped_bytes_inside_an_npz_are_refused(small_file):
-    content = bytearray(small_file.read_bytes())
-    content[len(content) // 2] ^= 255  # the checksum of the archive
-    small_file.write_bytes(content)
-    with pytest.raises(VGGWeightsError, match=r"two-blocks\.npz: cannot be read.*file anew"):
-        VGG16(weights=small_file)
 
 
 def test_a_damaged_file_in_keras_cache_is_named():

@@ -11,14 +11,23 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from test_training import TINY, assert_same_weights, kinds, tiny, validation_pairs
+from test_training import (
+    TINY,
+    Stop,
+    Stopped,
+    assert_same_weights,
+    kinds,
+    tiny,
+    validation_pairs,
+)
 
 from experiments import interruptions
 from experiments.interruptions import Child, Start
 from srlib import data
-from srlib.training import checkpoint, loop, rundir
+from srlib.training import checkpoint, rundir
 from srlib.training.checkpoint import Checkpoint, CheckpointError
-from srlib.training.loop import compile_model, train
+from srlib.training.loop import train
+from srlib.training.recipe import build_for, compile_model
 
 SHORT = replace(TINY, epochs=2)
 
@@ -45,25 +54,6 @@ def state_of(folder) -> dict:
     return json.loads((folder / "state.json").read_text())
 
 
-class Stopped(Exception):
-    pass
-
-
-def stop_after(steps, monkeypatch):
-    """The next run is interrupted after so many steps."""
-
-    class Stopping(Checkpoint):
-        count = 0
-
-        def on_train_batch_end(self, batch, logs=None):
-            super().on_train_batch_end(batch, logs)
-            self.count += 1
-            if self.count == steps:
-                raise Stopped
-
-    monkeypatch.setattr(loop, "Checkpoint", Stopping)
-
-
 # --- what is saved
 
 
@@ -72,16 +62,15 @@ def stop_after(steps, monkeypatch):
     [{}, {"ema": 0.9}, {"precision": "mixed_float16"}],
     ids=["plain", "average", "float16"],
 )
-def test_the_state_of_an_unfinished_epoch_is_all_of_it(change, photos, tmp_path, monkeypatch):
+def test_the_state_of_an_unfinished_epoch_is_all_of_it(change, photos, tmp_path):
     """Stopped within an epoch and gone on with, a run is the same to the last bit."""
     recipe = replace(SHORT, **change)
     validation = validation_pairs()
     whole = tiny(recipe)
     expected = train(whole, photos, validation, recipe, tmp_path / "whole", 0)
-    with monkeypatch.context() as patch:
-        stop_after(5, patch)  # two steps into the second epoch
-        with pytest.raises(Stopped):
-            train(tiny(recipe), photos, validation, recipe, tmp_path / "cut", 0, save_seconds=0)
+    options = {"save_seconds": 0, "callbacks": [Stop(5)]}  # two steps into the second epoch
+    with pytest.raises(Stopped):
+        train(tiny(recipe), photos, validation, recipe, tmp_path / "cut", 0, **options)
     state = state_of(tmp_path / "cut")
     assert (state["epoch"], state["step"]) == (1, 2)
     model = tiny(replace(recipe, seed=99))  # what it starts with must not matter
@@ -118,10 +107,9 @@ def test_the_seconds_of_an_interrupted_epoch_are_all_counted(photos, tmp_path, m
     once = replace(TINY, epochs=1)
     clock = iter(range(10_000))
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: float(next(clock)))
-    with monkeypatch.context() as patch:
-        stop_after(2, patch)
-        with pytest.raises(Stopped):
-            train(tiny(), photos, validation_pairs(), once, tmp_path, 0, save_seconds=0)
+    options = {"save_seconds": 0, "callbacks": [Stop(2)]}
+    with pytest.raises(Stopped):
+        train(tiny(), photos, validation_pairs(), once, tmp_path, 0, **options)
     before = state_of(tmp_path)["step_seconds"]
     assert before > 0
     history = train(tiny(), photos, validation_pairs(), once, tmp_path, 0)
@@ -155,7 +143,7 @@ def test_files_are_numbers_and_nothing_else(saved):
         header = json.loads(content[8 : 8 + length])
         assert all(entry["dtype"] in ("F32", "I32", "I64", "U32") for entry in header.values())
     state = state_of(saved)
-    assert state["format"] == checkpoint.FORMAT
+    assert state["format"] == rundir.FORMAT
     assert set(state["sha256"]) == {state["weights"], state["best"]}
 
 
@@ -210,7 +198,7 @@ def test_a_run_of_the_older_format_is_refused(tmp_path):
 
 
 def test_the_state_of_another_network_is_refused(run):
-    other = compile_model(loop.build_for("residual", SHORT, blocks=1, filters=9), SHORT)
+    other = compile_model(build_for("residual", SHORT, blocks=1, filters=9), SHORT)
     with pytest.raises(CheckpointError, match="other shapes than this network's"):
         Checkpoint(run).restore(other)
     with pytest.raises(CheckpointError, match="its optimizer has other shapes"):
@@ -234,7 +222,7 @@ def test_a_full_disk_leaves_the_state_as_it_was(run, monkeypatch, fails_at):
     monkeypatch.setattr(os, "fsync", fsync)
     array = {"model/00000": np.zeros(5, np.float32)}
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.write(run, Checkpoint(run).state | {"epoch": 9}, array, array)
+        rundir.write(run, Checkpoint(run).state | {"epoch": 9}, array, array)
     monkeypatch.undo()
     after = Checkpoint(run)
     assert not list(run.glob("*.part"))
@@ -275,7 +263,7 @@ def test_what_no_run_wrote_is_left_alone_and_no_run_begins_beside_it(name, photo
     # What comes while a run is going on stays, too.
     array = {"model/00000": np.zeros(5, np.float32)}
     for _ in range(2):
-        checkpoint.write(folder, Checkpoint(folder).state, array, array)
+        rundir.write(folder, Checkpoint(folder).state, array, array)
     assert file.read_bytes() == b"mine"
 
 
@@ -321,7 +309,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_saving(run, photos):
 
 def test_nobody_is_told_to_delete_somebody_elses_files(run, photos):
     (run / "photo.jpg").write_bytes(b"mine")
-    other = compile_model(loop.build_for("residual", SHORT, blocks=1, filters=9), SHORT)
+    other = compile_model(build_for("residual", SHORT, blocks=1, filters=9), SHORT)
     with pytest.raises(CheckpointError, match=r"other shapes.*; choose another folder$"):
         Checkpoint(run).restore(other)
     with pytest.raises(ValueError, match=r"other settings.*; choose another folder$"):
