@@ -21,7 +21,7 @@ from srlib.upscaling.network import predict
 #: Photos of one size are enlarged together: up to this many of 128 px, fewer of larger ones.
 BATCH = 16
 
-#: PSNR of identical images in dB, as in `srlib.metrics.psnr_ssim.PSNR`: a flat photo,
+#: PSNR of identical images in dB, as in `srlib.metrics.keras_metrics.PSNR`: a flat photo,
 #: which any method restores, must not make means infinite and gains undefined.
 CAP = 100.0
 

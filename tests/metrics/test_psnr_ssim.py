@@ -12,7 +12,8 @@ from PIL import Image
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from srlib.metrics.psnr_ssim import PSNR, SSIM, psnr, ssim
+from srlib.metrics.keras_metrics import PSNR, SSIM
+from srlib.metrics.psnr_ssim import psnr, ssim
 from srlib.pixels import to_uint8, y_channel
 from srlib.resize import downscale, interpolate
 
