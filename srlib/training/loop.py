@@ -14,7 +14,7 @@ from srlib._backend import keras, tf
 from srlib.data import pairing, stream
 from srlib.data.photoset import PhotoSet
 from srlib.losses.perceptual import PerceptualLoss, PixelAndPerceptualLoss
-from srlib.metrics.psnr_ssim import PSNR
+from srlib.metrics.keras_metrics import PSNR
 from srlib.models import registry
 from srlib.training import distribute
 from srlib.training.checkpoint import Checkpoint
