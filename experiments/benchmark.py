@@ -9,7 +9,6 @@ holds of the same weights, photos and protocol: run it again after training one 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import common
 from srlib import data, evaluation, models
 from srlib._backend import keras
 from srlib.book import pitfalls, results
@@ -76,7 +76,7 @@ def entrants() -> dict[str, Entrant]:
 
 def tests(photos: PhotoSet, folders: dict[str, PhotoSet]) -> list[Test]:
     """What is measured: the test photos, reduced as in training, and each folder as it is."""
-    reduced = {"photos": Protocol(size=128), "photos y": Protocol("y", shave=2, size=128)}
+    reduced = {"photos": common.PROTOCOL, "photos y": Protocol("y", shave=2, size=128)}
     return [Test(photos, reduced)] + [
         Test(found, {f"{name} {key}": evaluation.PROTOCOLS[key] for key in ("y", "rgb")})
         for name, found in folders.items()
@@ -222,9 +222,7 @@ def tables(content: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Score and record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", required=True, help="source or folder with a test split")
-    parser.add_argument("--benchmarks", type=Path, help="folder that holds Set5/ and Set14/")
+    parser = common.parser(__doc__, ["photos"], ["benchmarks"])
     parser.add_argument("--folder", type=Path, action="append", default=[], help="repeatable")
     parser.add_argument("--models", nargs="+", help="only these; bicubic always")
     parser.add_argument("--first", type=int, help="at most so many photos of each set, to try out")
@@ -234,7 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     if options.first and options.output == results.FOLDER:
         parser.error("--first is for trying out: give an --output of its own")
-    photos = data.photos(options.photos, "test", smallest=128).take(options.first)
+    photos = common.test_photos(options.photos).take(options.first)
     sets = [options.benchmarks / name for name in ("Set5", "Set14")] if options.benchmarks else []
     folders = {
         path.name: photoset.folder(path, "all", path.name).take(options.first)
@@ -252,9 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
         content["protocols"] = protocols(folders["Set5"])
 
     def save(content: dict[str, Any]) -> None:
-        made = {"data": Path(options.photos).name, "fingerprint": photos.fingerprint()}
-        command = "python -m experiments.benchmark"
-        results.write("benchmark", content, folder=options.output, command=command, **made)
+        common.record("benchmark", content, photos, options.photos, folder=options.output)
 
     run(content, tests(photos, folders), field, only, save)
     print(tables(content))

@@ -11,7 +11,6 @@ srlib/book/recorded/levers.json.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,12 +19,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from experiments import common, jobs
 from experiments.ladder import CLASSIC, EVERYTHING, TINY, TINY_OPTIONS, Mix, Rung, open_mix
-from experiments.train_zoo import ROOT, run_job
 from srlib import data, evaluation, models, training
 from srlib._backend import keras
-from srlib._files import write_whole
-from srlib.book import results
 from srlib.data import photoset
 from srlib.data.photoset import PhotoSet
 from srlib.metrics import psnr_ssim
@@ -147,8 +144,8 @@ def measure(model: keras.Model, validation: data.Pairs, benchmarks: Path) -> dic
     """Per-photo PSNR on the validation pairs (Y), and the mean on Set5."""
     predicted = predict(model, validation.low, 8)
     per_photo = psnr_ssim.psnr(validation.high, predicted, channel="y", shave=2)
-    photos = photoset.folder(benchmarks / "Set5", "all", "Set5")
-    scores = evaluation.evaluate({"model": model}, photos, evaluation.PROTOCOLS["y"])
+    set5 = common.test_set(benchmarks, "Set5")
+    scores = evaluation.evaluate({"model": model}, set5, evaluation.PROTOCOLS["y"])
     return {"per_photo": per_photo.tolist(), "set5_y": float(scores.psnr["model"].mean())}
 
 
@@ -174,24 +171,20 @@ def in_half_precision(model: keras.Model) -> keras.Model:
 
 
 def run_arm(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Train and measure one arm, or read what was measured."""
-    done = options.runs / "levers" / f"{name}.json"
-    if done.exists():
-        return json.loads(done.read_text())
+    """Train and measure one arm."""
     job = ARMS[name].job
     photos, validation = open_mix(options.photos, options.textures, job.mix, 2 * job.recipe.crop)
     if ARMS[name].taught:
         photos = taught(photos, options.runs / "levers" / f"{name}-photos")
     validation = data.Pairs(*(part[:MEASURED] for part in validation))
     few = data.Pairs(*(part[:FEW] for part in validation))  # one epoch: nothing to choose
-    model, history = run_job(f"levers/{name}", job, photos, few, options.runs)
+    model, history = jobs.run(f"levers/{name}", job, photos, few, options.runs)
     row = {"parameters": model.count_params(), "seconds": history[-1]["seconds"]}
     row |= measure(model, validation, options.benchmarks)
     if not ARMS[name].base:
         row["ensemble"] = measure(self_ensemble(model), validation, options.benchmarks)
     if name == "base":
         row["bfloat16"] = measure(in_half_precision(model), validation, options.benchmarks)
-    write_whole(done, json.dumps(row))
     print(f"{name}: Set5 {row['set5_y']:.3f}", flush=True)
     return row
 
@@ -210,15 +203,12 @@ def against(row: dict[str, Any], base: dict[str, Any], arm: Arm) -> dict[str, An
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the named arms, or all, and record those that are done."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = common.parser(__doc__, ["photos", "textures", "benchmarks"], ["runs"])
     parser.add_argument("arms", nargs="*", metavar="ARM", help=f"default: all of {list(ARMS)}")
-    parser.add_argument("--photos", required=True, help="folder of photos")
-    parser.add_argument("--textures", type=Path, required=True, help="holds t91/ and so on")
-    parser.add_argument("--benchmarks", type=Path, required=True, help="holds Set5/")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="where state is kept")
     options = parser.parse_args(arguments)
-    (options.runs / "levers").mkdir(parents=True, exist_ok=True)
-    done = {name: run_arm(name, options) for name in options.arms or ARMS}
+    folder, done = options.runs / "levers", {}
+    for name in options.arms or ARMS:
+        done[name] = common.once(folder / f"{name}.json", run_arm, name, options)
     bases = {arm.base for arm in ARMS.values() if arm.base}
     if not bases <= done.keys():
         return 0  # nothing to compare with yet
@@ -234,7 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
         "precision": training.fast_precision(),
         "rows": rows,
     }  # fmt: skip
-    results.write("levers", content, command="python -m experiments.levers")
+    common.record("levers", content)
     return 0
 
 

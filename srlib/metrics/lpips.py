@@ -95,7 +95,7 @@ def lpips(
     for images in (truth, prediction):
         check_range(images)
         if images.dtype != np.uint8:
-            images = to_uint8(images) if rounded else images.clip(0.0, 1.0) * 255.0
+            images = to_uint8(images) if rounded else images.clip(0.0, 1.0)
         both.append(to_float(images).reshape(-1, height, width, 3))
     starts = range(0, len(both[0]), batch_size)
     values = [distance(*(tf.constant(x[i : i + batch_size]) for x in both)) for i in starts]

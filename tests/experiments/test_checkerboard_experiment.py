@@ -11,19 +11,19 @@ import pytest
 import tensorflow as tf
 from skimage.metrics import peak_signal_noise_ratio
 
-from experiments import checkerboard, loss_arms
+from experiments import checkerboard, common, loss_arms
 from experiments.checkerboard import COLUMNS, Experiment, Settings, append, crops, measure, plan
 from experiments.loss_arms import CORE, SIDE, Arm
-from srlib import data, models
+from srlib import data, losses, models, training
 from srlib.book import results
 from srlib.layers.upsampling import UPSAMPLERS
 from srlib.losses import vgg
 from srlib.losses.perceptual import PerceptualLoss
 from srlib.metrics import lpips
 from srlib.metrics.checkerboard import excess, flat_response, index, unevenness
+from srlib.models import zoo
 from srlib.pixels import to_float, to_uint8
 from srlib.resize import interpolate
-from srlib.training import loop
 from srlib.upscaling.network import predict
 
 #: Every (upsampler, loss, seed), in order, and what each loss is.
@@ -37,7 +37,7 @@ def no_weights_but_random_ones():
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(vgg.VARIABLE, raising=False)
         patch.setenv(lpips.VARIABLE, "random")
-        patch.setattr(loop, "fast_precision", lambda: "float32")
+        patch.setattr(training, "fast_precision", lambda: "float32")
         yield
 
 
@@ -265,9 +265,7 @@ def test_the_weight_matches_the_gradients_norms(label, experiment, network, fitt
     assert row["gradient_unevenness"] >= 0
     # So the two parts of what is trained pull equally hard, times the dose.
     if not arm.weighed_as:
-        only = checkerboard.losses.PixelAndPerceptualLoss(
-            arm.pixel, 0.0, row["weight"], loss.perceptual
-        )
+        only = losses.PixelAndPerceptualLoss(arm.pixel, 0.0, row["weight"], loss.perceptual)
         ratio = gradient_norm(only, network, experiment.probe) / pixel
         assert ratio == pytest.approx(arm.dose, rel=1e-3)
 
@@ -368,7 +366,7 @@ def test_measure_of_the_controls(embedded):
 
 
 def test_the_controls_that_are_recorded(embedded, monkeypatch):
-    monkeypatch.setattr(checkerboard.weights, "available", lambda: [])
+    monkeypatch.setattr(zoo, "available", lambda: [])
     found = checkerboard.controls(embedded.test)
     truth = embedded.test.high
     by_name = {name: models.build(name) for name in ("nearest", "bicubic", "lanczos", "linear")}
@@ -628,7 +626,8 @@ def test_nothing_is_tested_on_what_was_trained_on(embedded):
 
 
 def test_experiment_makes_its_folder_and_its_probe(tmp_path, embedded, monkeypatch):
-    monkeypatch.setattr(checkerboard, "open_photos", lambda source: (embedded.photos.take(2), None))
+    photos = embedded.photos.take(2)
+    monkeypatch.setattr(common, "training_photos", lambda source: (photos, None))
     monkeypatch.setattr(checkerboard, "feature_losses", lambda weights: {"asked": weights})
     made = Experiment(replace(TINY, test_photos=1), "embedded", "some.npz", tmp_path / "new")
     assert (tmp_path / "new" / "checkerboard").is_dir()

@@ -389,12 +389,12 @@ def test_the_experiment_runs_and_resumes(textures, tmp_path, monkeypatch):
     )
     Image.fromarray(photograph(30)[:64, :64]).save(tmp_path / "Set5" / "img_001.png")
     small = models.build("residual", blocks=1, filters=4)
-    monkeypatch.setattr(leak.weights, "load", lambda name: keras.models.clone_model(small))
+    monkeypatch.setattr(leak.zoo, "load", lambda name: keras.models.clone_model(small))
     monkeypatch.setattr(leak, "SEEDS", (0,))
     monkeypatch.setattr(leak, "ARMS", dict(list(leak.ARMS.items())[:2]))
     monkeypatch.setattr(leak, "RECIPE", leak.replace(leak.RECIPE, batch_size=2, crop=8))
     written = {}
-    monkeypatch.setattr(leak.results, "write", lambda name, content, **_: written.update(content))
+    monkeypatch.setattr(results, "write", lambda name, content, **_: written.update(content))
     command = [f"--textures={textures}", f"--benchmarks={tmp_path}", f"--runs={tmp_path / 'r'}"]
     assert leak.main([*command, "--steps=1", "--sample=6"]) == 0
     first = json.loads(json.dumps(written))

@@ -10,12 +10,11 @@ import pytest
 import srlib
 from experiments import speed, speed_networks, speed_profile
 from experiments.speed_networks import KERAS_NORMALIZATION, Network, Settings
-from srlib import export, models
+from srlib import export, models, training
 from srlib._backend import tf
 from srlib.book import results, timing
 from srlib.export import write
 from srlib.models import anatomy, zoo
-from srlib.training import loop
 from srlib.upscaling import network
 
 TINY = Settings(
@@ -164,10 +163,10 @@ def test_only_networks_with_a_choice_are_measured_in_bfloat16():
 
 
 def test_what_the_machine_cannot_do_is_called_emulated(monkeypatch):
-    monkeypatch.setattr(loop, "fast_precision", lambda: "float32")
+    monkeypatch.setattr(training, "fast_precision", lambda: "float32")
     assert speed_networks.emulated("mixed_bfloat16")
     assert not speed_networks.emulated("float32")
-    monkeypatch.setattr(loop, "fast_precision", lambda: "mixed_bfloat16")
+    monkeypatch.setattr(training, "fast_precision", lambda: "mixed_bfloat16")
     assert not speed_networks.emulated("mixed_bfloat16")
     assert not speed_networks.emulated("float32")
 
@@ -201,7 +200,7 @@ def small(monkeypatch) -> Network:
         return model
 
     monkeypatch.setattr(zoo, "load", load)
-    monkeypatch.setattr(loop, "fast_precision", lambda: "float32")
+    monkeypatch.setattr(training, "fast_precision", lambda: "float32")
     return network
 
 
@@ -255,7 +254,7 @@ def test_a_network_at_work(small, monkeypatch):
 @pytest.mark.parametrize("native", [False, True])
 def test_what_is_emulated_is_timed_by_a_single_call(small, monkeypatch, native):
     fast = "mixed_bfloat16" if native else "float32"
-    monkeypatch.setattr(loop, "fast_precision", lambda: fast)
+    monkeypatch.setattr(training, "fast_precision", lambda: fast)
     monkeypatch.setattr(speed_networks, "step", lambda *_: None)
     rounds = []
 
