@@ -218,7 +218,9 @@ def runs(
             yield label, seed, model
 
 
-def findings(correlations: dict[str, dict[str, float]], searched: PhotoSet, tests: PhotoSet) -> dict:
+def findings(
+    correlations: dict[str, dict[str, float]], searched: PhotoSet, tests: PhotoSet
+) -> dict:
     """What the search found, with the second look at what was most alike."""
     again = looked_at_again(correlations, searched, tests)
     row = dict(correlations[LEAKED])

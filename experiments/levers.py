@@ -81,35 +81,39 @@ class Arm:
     taught: bool = False
 
 
-def _tuned(mix: Mix = BASE.mix, options: dict | None = None, **recipe: Any) -> Rung:
-    return replace(
-        BASE, mix=mix, options=options or BASE.options, recipe=replace(BASE.recipe, **recipe)
+def _arm(
+    lever: str,
+    setting: str,
+    base: str = "tiny-base",
+    *,
+    mix: Mix | None = None,
+    options: dict | None = None,
+    taught: bool = False,
+    **recipe: Any,
+) -> Arm:
+    """What its base is, but for what is given."""
+    job = BASE if base == "base" else TINY_BASE
+    changed = replace(
+        job,
+        mix=mix or job.mix,
+        options=options or job.options,
+        recipe=replace(job.recipe, **recipe),
     )
-
-
-def _tiny(options: dict | None = None, mix: Mix = CLASSIC, **recipe: Any) -> Rung:
-    return replace(
-        TINY_BASE,
-        options=options or TINY_BASE.options,
-        mix=mix,
-        recipe=replace(TINY_BASE.recipe, **recipe),
-    )
-
-
-def _arm(lever: str, setting: str, **changes: Any) -> Arm:
-    return Arm(lever, setting, _tiny(**changes), "tiny-base")
+    return Arm(lever, setting, changed, base, taught)
 
 
 ARMS = {
     "base": Arm("none", "textures and photos at their own size, MSE, 40 steps", BASE, ""),
-    "photos-128": Arm("data", "photos reduced to 128 px alone", _tuned(PHOTOS, size=128)),
-    "textures": Arm("data", "textures alone", _tuned(TEXTURES)),
-    "luma": Arm("loss", "MSE of RGB and of luma, half each", _tuned(loss="mse+luma")),
-    "psnr": Arm("loss", "PSNR of each crop", _tuned(loss="psnr")),
-    "deeper": Arm(
+    "photos-128": _arm("data", "photos reduced to 128 px alone", "base", mix=PHOTOS, size=128),
+    "textures": _arm("data", "textures alone", "base", mix=TEXTURES),
+    "luma": _arm("loss", "MSE of RGB and of luma, half each", "base", loss="mse+luma"),
+    "psnr": _arm("loss", "PSNR of each crop", "base", loss="psnr"),
+    "deeper": _arm(
         "depth",
         "grown to 10 blocks, 5/8 of the steps",
-        _tuned(options={"blocks": 10}, steps_per_epoch=25),
+        "base",
+        options={"blocks": 10},
+        steps_per_epoch=25,
     ),
     "tiny-base": Arm("none", "tiny: 4 blocks of 16 channels, MSE, 400 steps", TINY_BASE, ""),
     "tiny-wide": _arm(
@@ -127,11 +131,11 @@ ARMS = {
     "tiny-photos": _arm("data", "photos, their own 256 px", mix=PHOTOS),
     "tiny-photos-128": _arm("data", "photos, reduced to 128 px", mix=PHOTOS, size=128),
     "tiny-t91": _arm("data", "t91 alone, 91 images", mix=T91),
-    "tiny-taught": Arm(
+    "tiny-taught": _arm(
         "distillation",
         "on t91, half the truth and half residual-mse",
-        _tiny(mix=T91),
         "tiny-t91",
+        mix=T91,
         taught=True,
     ),
 }
