@@ -223,6 +223,46 @@ def test_batches_do_not_change_scores(tmp_path, monkeypatch):
     np.testing.assert_allclose(alone.psnr["bicubic"], together.psnr["bicubic"], atol=1e-9)
 
 
+# --- rows: one enlargement, several protocols
+
+
+@pytest.mark.filterwarnings("ignore:.*skipped")
+def test_one_enlargement_is_scored_by_every_protocol_as_evaluate_scores_it(tmp_path, monkeypatch):
+    photos, _ = write(tmp_path / "p", MIXED)
+    Image.open(tmp_path / "p" / "01.png").convert("L").save(tmp_path / "p" / "01.png")
+    (tmp_path / "p" / "02.png").write_bytes(b"no photo")
+    protocols = list(evaluation.PROTOCOLS.values())
+    models_ = {"bicubic": models.bicubic(), "nearest": models.nearest()}
+    expected = [evaluate(models_, photos, protocol) for protocol in protocols]
+    enlarged, predict = [], evaluation.predict
+
+    def counted(model, images):
+        enlarged.append((model, len(images)))
+        return predict(model, images)
+
+    monkeypatch.setattr(evaluation, "predict", counted)
+    rows = list(evaluation.scored(models_, photos, protocols))
+    assert len(rows) == 2 * 2 * 5
+    for model in models_.values():
+        assert sum(count for one, count in enlarged if one is model) == 5
+    assert {row.place for row in rows} == {0, 1, 3, 4, 5}
+    assert all(row.lpips is None for row in rows)
+    found = evaluation.collected(rows, photos)
+    assert list(found) == protocols
+    for ours, theirs in zip(found.values(), expected, strict=True):
+        assert ours.names == theirs.names
+        for name in models_:
+            np.testing.assert_array_equal(ours.psnr[name], theirs.psnr[name])
+            np.testing.assert_array_equal(ours.ssim[name], theirs.ssim[name])
+
+
+def test_protocols_that_need_two_enlargements_are_refused(tmp_path):
+    photos, _ = write(tmp_path / "p", [(32, 32)])
+    for other in (Protocol(size=16), Protocol(kernel="box")):
+        with pytest.raises(ValueError, match="one enlargement cannot serve"):
+            next(evaluation.scored({}, photos, [Protocol(), other]))
+
+
 # --- summaries
 
 
