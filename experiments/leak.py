@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -202,22 +201,6 @@ def extras(textures: Path, scale: float, folder: Path) -> dict[str, PhotoSet]:
     return {name: replace(photos, source=name, split="all") for name, photos in found.items()}
 
 
-def runs(
-    photos: PhotoSet, extra: dict[str, PhotoSet], recipe: training.Recipe, folder: Path
-) -> Iterator[tuple[str, int, object]]:
-    """Train, or just load, each arm with each seed: ``(arm, seed, model)``."""
-    validation = data.pairs(photos.take(8), size=64)
-    for label, arm in ARMS.items():
-        mixed = photos.joined_with(extra[arm.photo], times=len(photos) if arm.often else 1)
-        for seed in SEEDS:
-            name = label.replace(",", "").replace(" ", "-").replace("'", "")
-            model = zoo.load(MODEL)
-            print(f"{label}, seed {seed}", flush=True)
-            mine = replace(recipe, seed=seed)
-            training.train(model, mixed, validation, mine, folder / f"{name}-{seed}", verbose=2)
-            yield label, seed, model
-
-
 def findings(
     correlations: dict[str, dict[str, float]], searched: PhotoSet, tests: PhotoSet
 ) -> dict:
@@ -239,9 +222,17 @@ def study(
     recipe: training.Recipe,
     folder: Path,
 ) -> dict:
-    """Train every arm and score it on Set5."""
+    """Train, or just load, each arm with each seed, and score them all on Set5."""
+    validation = data.pairs(photos.take(8), size=64)
     models = {"before": zoo.load(MODEL)}
-    models |= {f"{label}|{seed}": m for label, seed, m in runs(photos, extra, recipe, folder)}
+    for label, arm in ARMS.items():
+        mixed = photos.joined_with(extra[arm.photo], times=len(photos) if arm.often else 1)
+        for seed in SEEDS:
+            name = label.replace(",", "").replace(" ", "-").replace("'", "")
+            models[f"{label}|{seed}"] = model = zoo.load(MODEL)
+            print(f"{label}, seed {seed}", flush=True)
+            mine = replace(recipe, seed=seed)
+            training.train(model, mixed, validation, mine, folder / f"{name}-{seed}", verbose=2)
     scores = evaluation.evaluate(models, tests, evaluation.PROTOCOLS["y"])
     print(scores.table())
     return {
