@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,19 @@ def parser(
         for name in names:
             made.add_argument(f"--{name}", **OPTIONS[name], **needed)
     return made
+
+
+def named(made: argparse.ArgumentParser, what: str, known: Iterable[str]) -> None:
+    """Let a script be asked for some of these by name; for none is for all."""
+    known = list(known)
+
+    def one_of_them(name: str) -> str:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name}: choose one of {', '.join(known)}")
+        return name
+
+    text = f"default: all of {', '.join(known)}"
+    made.add_argument(f"{what}s", nargs="*", type=one_of_them, metavar=what.upper(), help=text)
 
 
 def training_photos(source: str) -> tuple[PhotoSet, PhotoSet]:

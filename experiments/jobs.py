@@ -149,10 +149,10 @@ def publish(
     zoo.save(model, target, job.architecture, job.options, **about, test=test)
 
 
-def parser(doc: str, names: Mapping[str, Any], *required: str) -> argparse.ArgumentParser:
+def parser(doc: str, jobs: Mapping[str, Job], *required: str) -> argparse.ArgumentParser:
     """The options of a script that runs some of these jobs, or all."""
     made = common.parser(doc, required, ("runs",))
-    made.add_argument("jobs", nargs="*", metavar="JOB", help=f"default: all of {list(names)}")
+    common.named(made, "job", jobs)
     return made
 
 

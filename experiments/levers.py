@@ -208,7 +208,7 @@ def against(row: dict[str, Any], base: dict[str, Any], arm: Arm) -> dict[str, An
 def main(arguments: list[str] | None = None) -> int:
     """Run the named arms, or all, and record those that are done."""
     parser = common.parser(__doc__, ["photos", "textures", "benchmarks"], ["runs"])
-    parser.add_argument("arms", nargs="*", metavar="ARM", help=f"default: all of {list(ARMS)}")
+    common.named(parser, "arm", ARMS)
     options = parser.parse_args(arguments)
     folder, done = options.runs / "levers", {}
     for name in options.arms or ARMS:

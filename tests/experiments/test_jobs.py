@@ -147,6 +147,15 @@ def test_once_makes_a_file_once_whole_or_not_at_all(tmp_path):
     assert calls == [0, 1]
 
 
+def test_jobs_are_asked_for_by_names_that_there_are(capsys):
+    parser = jobs.parser("What it does.", {"one": None, "two": None}, "photos")
+    assert parser.parse_args(["--photos", "x"]).jobs == []
+    assert parser.parse_args(["--photos", "x", "two"]).jobs == ["two"]
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--photos", "x", "three"])
+    assert "three: choose one of one, two" in capsys.readouterr().err
+
+
 def test_options_are_required_where_a_script_says_so(capsys):
     some = common.parser("What it does.\n\nMore.", ["photos"], ["benchmarks", "quick"])
     found = some.parse_args(["--photos", "x"])
