@@ -47,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     common.record(
         "ablation",
         {
+            "recipe": asdict(RECIPE),
             "protocol": str(common.PROTOCOL),
             "test_photos": len(scores.names),
             "validation_bicubic": jobs.bicubic_psnr(validation),
@@ -55,7 +56,6 @@ def main(arguments: list[str] | None = None) -> int:
         },
         photos,
         options.photos,
-        recipe=asdict(RECIPE),
     )
     return 0
 

@@ -19,8 +19,7 @@ from srlib.data.photoset import PhotoSet
 from srlib.losses import vgg
 from srlib.metrics import psnr_ssim
 from srlib.models import zoo
-from srlib.training import hardware
-from srlib.training.loop import Recipe
+from srlib.training import Recipe, hardware
 
 #: Photos to train on, and pairs of others that decide which epoch is best.
 Material = tuple[PhotoSet, data.Pairs]

@@ -17,7 +17,7 @@ from experiments.jobs import Job
 from srlib import data
 from srlib.data import photoset
 from srlib.data.photoset import PhotoSet
-from srlib.training.loop import Recipe
+from srlib.training import Recipe
 
 #: Photos of bsds_test that decide which epoch is best: none of them is trained on.
 VALIDATION = 32

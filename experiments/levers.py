@@ -29,7 +29,7 @@ from srlib.metrics import psnr_ssim
 from srlib.models import zoo
 from srlib.models.ensemble import self_ensemble
 from srlib.pixels import to_float, to_uint8
-from srlib.training.loop import Recipe
+from srlib.training import Recipe
 from srlib.upscaling.network import predict
 from srlib.upscaling.photo import upscale
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from experiments import common, jobs
 from experiments.jobs import Job
 from srlib import data
-from srlib.training.loop import Recipe
+from srlib.training import Recipe
 
 # The classic recipe (Adam 8e-4, epsilon 1e-8, MSE on whole photos), but with 16
 # photos in a batch instead of 64: four times as many steps for the same work.

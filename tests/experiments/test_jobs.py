@@ -12,7 +12,7 @@ from experiments.jobs import Job
 from srlib import data, models, training
 from srlib._backend import keras
 from srlib.models import zoo
-from srlib.training.loop import Recipe
+from srlib.training import Recipe
 
 SHORT = {"epochs": 1, "steps_per_epoch": 1, "batch_size": 2}
 SMALL = {"filters": 4, "luma": True}
