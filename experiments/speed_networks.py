@@ -18,6 +18,7 @@ from srlib._backend import keras, tf
 from srlib.book import timing
 from srlib.layers.normalization import FusedBatchNormalization
 from srlib.models import anatomy, cards, zoo
+from srlib.upscaling.network import compiled
 
 ENGINES = ("eager", "tf.function", "XLA")
 #: The engine without srlib's fused batch normalisation.
@@ -115,7 +116,7 @@ def onnx_engine(
     """The network as onnxruntime runs it, and how far its picture is from Keras'.
 
     Raises:
-        srlib.export.ExportError: when that is more than rounding.
+        srlib.export.write.ExportError: when that is more than rounding.
     """
     exported = export.export(model, folder / "network.onnx")
     return export.runner(exported), exported.difference
@@ -133,7 +134,7 @@ def inference(network: Network, roof: dict[int, Row], settings: Settings) -> lis
             "eager": lambda model=model, image=image: model(image, training=False)
         }
         for engine in ENGINES[1:]:
-            call = network.compiled(model, engine == "XLA")
+            call = compiled(model, engine == "XLA")
             engines[engine] = lambda call=call, image=image: call(image)
         if precision == "float32":
             with tempfile.TemporaryDirectory() as folder:

@@ -14,7 +14,7 @@ from srlib.data import stream
 from srlib.data.photoset import PhotoSet
 from srlib.losses.perceptual import PerceptualLoss, PixelAndPerceptualLoss
 from srlib.losses.pixel import PixelLoss
-from srlib.metrics.psnr_ssim import PSNR
+from srlib.metrics.keras_metrics import PSNR
 from srlib.models import registry
 from srlib.training.hardware import fast_precision
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import smooth_photo
 from PIL import Image
 
-from experiments import ladder, levers
+from experiments import common, jobs, ladder, levers
 from srlib import models
 from srlib.book import results
 from srlib.models import cards, zoo
@@ -63,11 +63,9 @@ def test_no_photo_that_judges_is_trained_on(folders):
 
 
 def test_the_photos_are_those_of_the_network_that_grows(folders):
-    from experiments.train_zoo import open_photos
-
     photos, _ = ladder.open_mix(folders.photos, folders.textures, ladder.EVERYTHING, 64)
     own = {name for name in names(photos) if name.startswith("bird")}
-    before, _ = open_photos(folders.photos)
+    before, _ = common.training_photos(folders.photos)
     assert own == set(names(before))
 
 
@@ -148,7 +146,7 @@ def test_levers_are_measured_recorded_and_not_measured_again(folders, tmp_path, 
     def refused(*_, **__):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(levers, "run_job", refused)
+    monkeypatch.setattr(jobs, "run", refused)
     assert levers.main(command) == 0
     assert results.read("levers")["rows"] == first["rows"]
 

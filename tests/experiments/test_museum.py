@@ -26,7 +26,7 @@ from srlib import data, evaluation, losses, models, pixels, resize
 from srlib.book import results
 from srlib.data import photoset
 from srlib.losses import perceptual, vgg
-from srlib.metrics import lpips, psnr_ssim
+from srlib.metrics import keras_metrics, lpips, psnr_ssim
 from srlib.training.recipe import compile_model
 
 ROOT = Path(__file__).parents[2]
@@ -114,7 +114,9 @@ MIS_WIRED = (
 )
 FULL_RANGE = "255 * unit @ np.array([[0.299], [0.587], [0.114]])"
 STUDIO_RANGE = "16.0 + unit @ np.array([[65.481], [128.553], [24.966]])"
-TWO_SCALES = "tf.image.ssim_multiscale(truth, prediction, 255, (0.5, 0.5), 7).numpy()"
+TWO_SCALES = (
+    "__import__('tensorflow').image.ssim_multiscale(truth, prediction, 255, (0.5, 0.5), 7).numpy()"
+)
 ROUNDED = "np.rint(np.clip(images, 0.0, 1.0) * 255.0)"
 
 #: Exhibit -> its bug, as a change of srlib.
@@ -124,15 +126,15 @@ BUGS = {
         pixels.y_channel, STUDIO_RANGE, FULL_RANGE
     ),
     "grey photo through RGB to Y": lambda: edited(
-        evaluation.evaluate, '"rgb" if grey else protocol.channel', "protocol.channel"
+        evaluation.scored, '"rgb" if batch.grey else protocol.channel', "protocol.channel"
     ),
     "PSNR of image 0 of each batch": lambda: edited(
-        psnr_ssim._MeanOverImages.update_state,
+        keras_metrics._MeanOverImages.update_state,
         "self.per_image(truth, prediction)",
         "self.per_image(truth, prediction)[:1]",
     ),
     "PSNR of the batch, batches of 8": lambda: edited(
-        psnr_ssim.PSNR.per_image, ", axis=(1, 2, 3)", ""
+        keras_metrics.PSNR.per_image, ", axis=(1, 2, 3)", ""
     ),
     "multi-scale SSIM read as SSIM": lambda: edited(
         psnr_ssim.ssim, "value.mean(axis=(1, 2, 3))", TWO_SCALES
@@ -389,12 +391,12 @@ def test_the_experiment_runs_and_resumes(textures, tmp_path, monkeypatch):
     )
     Image.fromarray(photograph(30)[:64, :64]).save(tmp_path / "Set5" / "img_001.png")
     small = models.build("residual", blocks=1, filters=4)
-    monkeypatch.setattr(leak.weights, "load", lambda name: keras.models.clone_model(small))
+    monkeypatch.setattr(leak.zoo, "load", lambda name: keras.models.clone_model(small))
     monkeypatch.setattr(leak, "SEEDS", (0,))
     monkeypatch.setattr(leak, "ARMS", dict(list(leak.ARMS.items())[:2]))
     monkeypatch.setattr(leak, "RECIPE", leak.replace(leak.RECIPE, batch_size=2, crop=8))
     written = {}
-    monkeypatch.setattr(leak.results, "write", lambda name, content, **_: written.update(content))
+    monkeypatch.setattr(results, "write", lambda name, content, **_: written.update(content))
     command = [f"--textures={textures}", f"--benchmarks={tmp_path}", f"--runs={tmp_path / 'r'}"]
     assert leak.main([*command, "--steps=1", "--sample=6"]) == 0
     first = json.loads(json.dumps(written))
