@@ -21,7 +21,7 @@ from srlib.losses import vgg
 from srlib.losses.perceptual import PerceptualLoss
 from srlib.metrics import checkerboard as metric
 from srlib.metrics import lpips
-from srlib.models import zoo
+from srlib.models import cards
 from srlib.pixels import to_float, to_uint8
 from srlib.resize import interpolate
 from srlib.upscaling.network import predict
@@ -340,7 +340,7 @@ def test_measure_by_other_means(embedded, network):
 
 
 def test_the_controls_that_are_recorded(embedded, monkeypatch):
-    monkeypatch.setattr(zoo, "available", lambda: [])
+    monkeypatch.setattr(cards, "available", lambda: [])
     few = data.photos("embedded", "train").take(12)  # to fit a filter to
     monkeypatch.setattr(data, "photos", lambda *_: few)
     found = checkerboard.controls(embedded.test)

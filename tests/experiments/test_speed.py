@@ -53,9 +53,9 @@ def test_perceptual_twins_are_measured_once():
     found = speed_networks.networks()
     keys = [json.dumps([n.architecture, n.options], sort_keys=True) for n in found]
     assert len(keys) == len(set(keys))
-    cards = [cards.card(name) for name in srlib.available()]
+    about = [cards.card(name) for name in srlib.available()]
     assert set(keys) == {
-        json.dumps([c["architecture"], c["options"]], sort_keys=True) for c in cards
+        json.dumps([c["architecture"], c["options"]], sort_keys=True) for c in about
     }
     assert {n.name for n in found} <= set(srlib.available())
 
