@@ -77,16 +77,17 @@ class Code:
                 local.add(alias)
             elif module == "srlib.book.results":
                 return None
-        owners = {id(node.value) for node in self.nodes if isinstance(node, ast.Attribute)}
-        found = set()
-        for node in self.nodes:
-            if isinstance(node, ast.Attribute) and node.attr in READERS:
-                if _name(node.value) in local | {"results"}:
-                    call = self.called.get(id(node))
-                    found.add(_written(call, 0) if call else None)
-            elif isinstance(node, ast.Name) and node.id in local and id(node) not in owners:
-                if isinstance(node.ctx, ast.Load):
-                    found.add(None)
+        attributes = [node for node in self.nodes if isinstance(node, ast.Attribute)]
+        owners = {id(node.value) for node in attributes}
+        names = [node for node in self.nodes if isinstance(node, ast.Name) and node.id in local]
+        if any(id(node) not in owners and isinstance(node.ctx, ast.Load) for node in names):
+            return None  # given to somebody else
+        readers = [
+            self.called.get(id(node))
+            for node in attributes
+            if node.attr in READERS and _name(node.value) in local | {"results"}
+        ]
+        found = {_written(call, 0) if call else None for call in readers}
         return None if None in found else found
 
     def shape(self) -> str:

@@ -17,15 +17,11 @@ from srlib.pixels import to_uint8
 #: repeat the distinction for readers without colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 
-
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)))
-
 
 WIDTH = 8.0  # inches; at 96 dpi the width of the book's text column
 
-
 DPI = 96
-
 
 STYLE = {
     "figure.dpi": DPI,
