@@ -59,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     results.write(
         "ablation",
         {
+            "recipe": asdict(RECIPE),
             "protocol": str(PROTOCOL),
             "test_photos": len(scores.names),
             "validation_bicubic": bicubic_psnr(validation),
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
             "summary": scores.summary(),
         },
         command="python -m experiments.ablation",
-        recipe=asdict(RECIPE),
+        seed=RECIPE.seed,
         data=Path(options.photos).name,
         fingerprint=photos.fingerprint(),
     )
