@@ -83,9 +83,9 @@ def published_table() -> str:
 
 def cards() -> str:
     """Every shipped model's card as text."""
-    from srlib.models import zoo
+    from srlib.models.cards import available, card
 
-    return "\n".join(_card(zoo.card(name)) for name in zoo.available())
+    return "\n".join(_card(card(name)) for name in available())
 
 
 def _recipe(recipe: dict) -> str:
