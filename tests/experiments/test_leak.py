@@ -110,7 +110,7 @@ def test_the_experiment_runs_and_resumes(textures, tmp_path, monkeypatch):
     monkeypatch.setattr(leak, "ARMS", dict(list(leak.ARMS.items())[:2]))
     monkeypatch.setattr(leak, "RECIPE", leak.replace(leak.RECIPE, batch_size=2, crop=8))
     written = {}
-    monkeypatch.setattr(leak.results, "write", lambda name, content, **_: written.update(content))
+    monkeypatch.setattr(results, "write", lambda name, content, **_: written.update(content))
     command = [f"--textures={textures}", f"--benchmarks={tmp_path}", f"--runs={tmp_path / 'r'}"]
     assert leak.main([*command, "--steps=1", "--sample=6"]) == 0
     first = json.loads(json.dumps(written))

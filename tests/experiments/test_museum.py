@@ -21,11 +21,10 @@ from conftest import smooth_photo, write_photos
 from hypothesis import Phase, settings
 
 from experiments import leak
-from srlib import data, evaluation, losses, pixels, resize
+from srlib import data, evaluation, losses, metrics, pixels, resize, training
 from srlib.data import photoset
 from srlib.losses import perceptual, vgg
 from srlib.metrics import lpips, psnr_ssim
-from srlib.training import loop
 
 ROOT = Path(__file__).parents[2]
 CHAPTER = ROOT / "book" / "07-museum.ipynb"
@@ -112,7 +111,9 @@ MIS_WIRED = (
 )
 FULL_RANGE = "255 * unit @ LUMA"
 STUDIO_RANGE = "16.0 + unit @ (219.0 * LUMA)"
-TWO_SCALES = "tf.image.ssim_multiscale(truth, prediction, 255, (0.5, 0.5), 7).numpy()"
+TWO_SCALES = (
+    "__import__('tensorflow').image.ssim_multiscale(truth, prediction, 255, (0.5, 0.5), 7).numpy()"
+)
 ROUNDED = "np.rint(np.clip(images, 0.0, 1.0) * top)"
 
 #: Exhibit -> its bug, as a change of srlib.
@@ -122,15 +123,15 @@ BUGS = {
         pixels.y_channel, STUDIO_RANGE, FULL_RANGE
     ),
     "grey photo through RGB to Y": lambda: edited(
-        evaluation.evaluate, '"rgb" if grey else protocol.channel', "protocol.channel"
+        evaluation.scored, '"rgb" if batch.grey else protocol.channel', "protocol.channel"
     ),
     "PSNR of image 0 of each batch": lambda: edited(
-        psnr_ssim._MeanOverImages.update_state,
+        metrics.PSNR.update_state,
         "self.per_image(truth, prediction)",
         "self.per_image(truth, prediction)[:1]",
     ),
     "PSNR of the batch, batches of 8": lambda: edited(
-        psnr_ssim.PSNR.per_image, ", axis=(1, 2, 3)", ""
+        metrics.PSNR.per_image, ", axis=(1, 2, 3)", ""
     ),
     "multi-scale SSIM read as SSIM": lambda: edited(
         psnr_ssim.ssim, "value.mean(axis=(1, 2, 3))", TWO_SCALES
@@ -148,7 +149,7 @@ BUGS = {
         vgg.Preprocessing, "__call__", overwriting
     ),
     "accuracy, of half brightness : bicubic": lambda: edited(
-        loop.compile_model, "metrics=[PSNR()]", 'metrics=["accuracy"]'
+        training.compile_model, "metrics=[PSNR()]", 'metrics=["accuracy"]'
     ),
     "VGG16 fed with [0, 1]": lambda: edited(vgg.VGG16.__init__, "if preprocessing:", "if False:"),
     "red and blue swapped": lambda: edited(
