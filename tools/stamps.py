@@ -222,20 +222,18 @@ class Package:
         found = []
         for path in self.data:
             readers = self._readers(path)
-            if "srlib.book.results" in readers and recorded is not None:
-                chosen = path.stem in recorded
-            else:
-                chosen = not readers or not readers.isdisjoint(modules)
-            if chosen:
+            named = bool(readers)
+            if recorded is not None and path.stem not in recorded:
+                readers.discard("srlib.book.results")  # which reads what it is asked for
+            if not named or not readers.isdisjoint(modules):
                 found.append(path)
         return found
 
     def _readers(self, path: Path) -> set[str]:
-        """The modules beside a file of data that name it or its folder; none if nobody does."""
+        """The modules that name a file of data, or the folder of the room that it lies in."""
         room = next(up for up in path.parents if (up / "__init__.py").exists())
         word = path.relative_to(room).parts[0]
-        package = ".".join(room.relative_to(self.folder.parent).parts)
-        return {name for name in self.inside(package) if word in self.modules[name].texts}
+        return {name for name, code in self.modules.items() if word in code.texts}
 
     def stamp(self, cells: list[str]) -> str:
         """What the outputs of code cells depend on, in sixteen hex digits."""
