@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+HALF := $(VENV)/.half
 DATA ?= flower_photos
 
 .PHONY: help book test execute train serve lint clean
@@ -14,11 +15,13 @@ help:
 	@echo "make train    train the shipped networks again: DATA=folder or source; resumable"
 	@echo "make serve    show the built book on http://127.0.0.1:8000"
 
+# What an interrupted install left behind looks installed to pip; so it is made afresh.
 $(READY): requirements.txt constraints.txt pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test ! -e $(HALF) && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	touch $(HALF)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	touch $@
+	mv $(HALF) $@
 
 book: $(READY)
 	$(BIN)/python -m tools.notebooks execute --stale

@@ -8,22 +8,13 @@ srlib/book/recorded/ablation.json; resumable.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import asdict, replace
-from pathlib import Path
 
-from experiments.train_zoo import (
-    HOURGLASS,
-    PROTOCOL,
-    ROOT,
-    Job,
-    bicubic_psnr,
-    open_photos,
-    run_job,
-)
+from experiments import common, jobs
+from experiments.jobs import Job
+from experiments.train_zoo import HOURGLASS
 from srlib import data, evaluation, models, training
-from srlib.book import results
 
 RECIPE = replace(HOURGLASS, epochs=3)
 #: run -> (label in the figure, job)
@@ -37,15 +28,12 @@ RUNS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Train the four networks and record them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", required=True, help="source or folder of photos")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="where state is kept")
-    options = parser.parse_args(arguments)
-    photos, validation = open_photos(options.photos)
-    tested = data.photos(options.photos, "test", smallest=128)
+    options = common.parser(__doc__, ["photos"], ["runs"]).parse_args(arguments)
+    photos, held_out = common.training_photos(options.photos)
+    validation, tested = data.pairs(held_out), common.test_photos(options.photos)
     trained, rows = {}, {}
     for name, (label, job) in RUNS.items():
-        model, history = run_job(name, job, photos, validation, options.runs)
+        model, history = jobs.run(name, job, photos, validation, options.runs)
         trained[label] = model
         rows[label] = {
             "options": job.options,
@@ -54,22 +42,21 @@ def main(arguments: list[str] | None = None) -> int:
             "seconds": round(training.Checkpoint(options.runs / name).state["seconds"]),
             "history": history,
         }
-    scores = evaluation.evaluate(trained, tested, PROTOCOL)
+    scores = evaluation.evaluate(trained, tested, common.PROTOCOL)
     print(scores.table())
-    results.write(
+    common.record(
         "ablation",
         {
             "recipe": asdict(RECIPE),
-            "protocol": str(PROTOCOL),
+            "protocol": str(common.PROTOCOL),
             "test_photos": len(scores.names),
-            "validation_bicubic": bicubic_psnr(validation),
+            "validation_bicubic": jobs.bicubic_psnr(validation),
             "runs": rows,
             "summary": scores.summary(),
         },
-        command="python -m experiments.ablation",
+        photos,
+        options.photos,
         seed=RECIPE.seed,
-        data=Path(options.photos).name,
-        fingerprint=photos.fingerprint(),
     )
     return 0
 

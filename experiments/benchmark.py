@@ -9,30 +9,28 @@ holds of the same weights, photos and protocol: run it again after training one 
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from experiments import common
 from experiments.protocols import VARIANTS, bicubic_psnr
-from srlib import data, errors, evaluation, models
+from srlib import data, evaluation, models
 from srlib._backend import keras
 from srlib.book import results
 from srlib.book.standings import ENSEMBLE
 from srlib.data import photoset
 from srlib.data.photoset import PhotoSet
-from srlib.evaluation import Protocol
-from srlib.metrics import lpips, psnr_ssim
-from srlib.models import zoo
+from srlib.evaluation import Protocol, Row, Scores
+from srlib.metrics import lpips
+from srlib.models import cards, zoo
 from srlib.models.ensemble import self_ensemble
 from srlib.pixels import to_float
-from srlib.resize import downscale
-from srlib.upscaling.network import predict
 
 #: Networks that are scored a second time, with eight-fold self-ensemble.
 ENSEMBLES = ("espcn", "residual-large")
@@ -67,8 +65,8 @@ def entrants() -> dict[str, Entrant]:
         f"fitted to {fitted_to.fingerprint()}",
         lambda: models.fit_linear(models.linear(), *data.pairs(fitted_to)[:2]),
     )
-    for name in zoo.available():
-        mark = zoo.card(name)["sha256"][:16]
+    for name in cards.available():
+        mark = cards.card(name)["sha256"][:16]
         found[name] = Entrant(mark, lambda name=name: zoo.load(name))
         if name in ENSEMBLES:
             twice = Entrant(f"{mark} x8", lambda name=name: self_ensemble(zoo.load(name)))
@@ -78,75 +76,25 @@ def entrants() -> dict[str, Entrant]:
 
 def tests(photos: PhotoSet, folders: dict[str, PhotoSet]) -> list[Test]:
     """What is measured: the test photos, reduced as in training, and each folder as it is."""
-    reduced = {"photos": Protocol(size=128), "photos y": Protocol("y", shave=2, size=128)}
+    reduced = {"photos": common.PROTOCOL, "photos y": Protocol("y", shave=2, size=128)}
     return [Test(photos, reduced)] + [
         Test(found, {f"{name} {key}": evaluation.PROTOCOLS[key] for key in ("y", "rgb")})
         for name, found in folders.items()
     ]
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Truths ``(n, H, W, 3)`` of one size, their places in the set, and whether they are grey."""
-
-    truths: np.ndarray
-    places: list[int]
-    grey: bool
+def score(name: str, model: keras.Model, test: Test) -> list[Row]:
+    """Every photo of a test by each of its protocols."""
+    protocols = list(test.protocols.values())
+    return list(evaluation.scored({name: model}, test.photos, protocols, with_lpips=True))
 
 
-def batches(test: Test) -> Iterator[Batch]:
-    """All photos of a test: those reduced to one size together, others one by one."""
-    protocol = next(iter(test.protocols.values()))
-    most = evaluation.BATCH if protocol.size else 1
-    waiting: dict[bool, list[tuple[np.ndarray, int]]] = {False: [], True: []}
-    for place, path in enumerate(test.photos.paths):
-        try:
-            truth = evaluation.truth_of(test.photos[place], protocol)
-        except errors.PhotoError as error:
-            test.photos.skip(place, str(error))
-            continue
-        same = waiting[grey := photoset.is_grey(path)]
-        same.append((truth, place))
-        if len(same) == most:
-            yield Batch(np.stack([t for t, _ in same]), [p for _, p in same], grey)
-            same.clear()
-    for grey, same in waiting.items():
-        if same:
-            yield Batch(np.stack([t for t, _ in same]), [p for _, p in same], grey)
-
-
-def score(model: keras.Model, test: Test) -> dict[str, dict[str, np.ndarray]]:
-    """Section -> ``{"place", "psnr", "ssim"}`` of each photo, and ``"lpips"`` where it is RGB."""
-    rows = {section: [] for section in test.protocols}
-    for batch in batches(test):
-        enlarged = predict(model, downscale(batch.truths, 2))
-        for section, protocol in test.protocols.items():
-            # Grey values are luma already (chapter 6).
-            channel = "rgb" if batch.grey else protocol.channel
-            both = (batch.truths, enlarged)
-            psnr = psnr_ssim.psnr(*both, channel=channel, shave=protocol.shave)
-            ssim = psnr_ssim.ssim(*both, channel=channel, shave=protocol.shave)
-            columns = [batch.places, np.minimum(psnr, evaluation.CAP), ssim]
-            if protocol.channel == "rgb":
-                columns.append(lpips.lpips(*both))
-            rows[section] += zip(*columns, strict=True)
-    names = ("place", "psnr", "ssim", "lpips")
-    return {
-        section: dict(zip(names, np.array(sorted(values)).T, strict=False))
-        for section, values in rows.items()
-    }
-
-
-def summary(name: str, mine: dict, bicubic: dict, protocol: Protocol) -> dict[str, Any]:
+def summary(name: str, scores: Scores) -> dict[str, Any]:
     """The row of one model: as `Scores.summary` has it, with intervals of the means too."""
-    both = {"bicubic": bicubic, name: mine}
-    columns = [
-        {m: v[key] for m, v in both.items() if key in v} for key in ("psnr", "ssim", "lpips")
-    ]
-    row = evaluation.Scores(protocol, [], [], *columns).summary()[-1]
+    (row,) = [row for row in scores.summary() if row["model"] == name]
     for key in ("psnr", "ssim", "lpips"):
-        if key in mine:
-            row[f"{key}_interval"] = evaluation.bootstrap_interval(mine[key])
+        if name in (values := getattr(scores, key)):
+            row[f"{key}_interval"] = evaluation.bootstrap_interval(values[name])
     return {key: _rounded(value) for key, value in row.items()}
 
 
@@ -156,13 +104,16 @@ def _rounded(value: Any) -> Any:
     return round(value, 5) if isinstance(value, float) else value
 
 
-def images(test: Test, places: np.ndarray, protocol: Protocol) -> list[dict[str, Any]]:
+def images(test: Test, rows: list[Row], protocol: Protocol) -> list[dict[str, Any]]:
     """A row for each photo; of reduced ones with how much there is to recover."""
-    rows = [{"name": test.photos.paths[i].name, "label": test.photos.labels[i]} for i in places]
-    if protocol.size and protocol.channel == "rgb":
-        for row, i in zip(rows, places, strict=True):
-            row["detail"] = round(detail(data.square(test.photos[i], protocol.size)), 3)
-    return rows
+    found = []
+    mine = [row for row in rows if row.protocol == protocol and row.model == "bicubic"]
+    for place in [row.place for row in mine]:
+        found.append({"name": test.photos.paths[place].name, "label": test.photos.labels[place]})
+        if protocol.size and protocol.channel == "rgb":
+            square = data.square(test.photos[place], protocol.size)
+            found[-1]["detail"] = round(detail(square), 3)
+    return found
 
 
 def detail(image: np.ndarray) -> float:
@@ -203,24 +154,25 @@ def forget(section: dict[str, Any], names: set[str]) -> None:
                 row.pop(f"{key} {name}", None)
 
 
-def add(
-    content: dict, test: Test, name: str, mark: str, mine: dict, bicubic: dict, order: list[str]
-) -> None:
-    """Enter one model's scores into all sections of one test."""
+def add(content: dict, test: Test, name: str, mark: str, rows: list[Row], order: list[str]) -> None:
+    """Enter one model's scores into all sections of one test; the rows hold bicubic's too."""
+    found = evaluation.collected(rows, test.photos)
     for section, protocol in test.protocols.items():
-        known, values = content[section], mine[section]
-        places = values["place"].astype(int)
+        known, scores = content[section], found[protocol]
+        if protocol.channel != "rgb":
+            scores = replace(scores, lpips={})
         forget(known, {name} & known["scored"].keys())
-        row = summary(name, values, bicubic[section], protocol)
+        row = summary(name, scores)
         known["summary"] = sorted([*known["summary"], row], key=lambda r: order.index(r["model"]))
         known["scored"][name] = mark
         kept = ["psnr"] if protocol.channel == "rgb" else []
         kept += ["lpips"] if kept and name.endswith(COMPARED) else []
-        kept = ["psnr", "ssim", "lpips"] if len(places) <= ALL_VALUES else kept
+        kept = ["psnr", "ssim", "lpips"] if len(scores.names) <= ALL_VALUES else kept
         if kept:
-            known["images"] = known["images"] or images(test, places, protocol)
+            known["images"] = known["images"] or images(test, rows, protocol)
         for key in kept:
-            for image, value in zip(known["images"], values.get(key, []), strict=False):
+            values = getattr(scores, key).get(name, [])
+            for image, value in zip(known["images"], values, strict=False):
                 image[f"{key} {name}"] = round(float(value), 3 if key == "psnr" else 5)
 
 
@@ -237,7 +189,8 @@ def run(
     lacking = [[m for m in missing(content, test, field) if m in only] for test in todo]
     bicubic = field["bicubic"].build()
     reference = [
-        score(bicubic, test) if names else {} for test, names in zip(todo, lacking, strict=True)
+        score("bicubic", bicubic, test) if names else []
+        for test, names in zip(todo, lacking, strict=True)
     ]
     for name, entrant in field.items():
         places = [i for i, names in enumerate(lacking) if name in names]
@@ -245,8 +198,10 @@ def run(
             continue
         model, start = entrant.build(), time.monotonic()
         for i in places:
-            mine = reference[i] if name == "bicubic" else score(model, todo[i])
-            add(content, todo[i], name, entrant.mark, mine, reference[i], list(field))
+            rows = reference[i]
+            if name != "bicubic":
+                rows = [*rows, *score(name, model, todo[i])]
+            add(content, todo[i], name, entrant.mark, rows, list(field))
         print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
         save(content)
 
@@ -267,9 +222,7 @@ def tables(content: dict[str, Any]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Score and record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", required=True, help="source or folder with a test split")
-    parser.add_argument("--benchmarks", type=Path, help="folder that holds Set5/ and Set14/")
+    parser = common.parser(__doc__, ["photos"], ["benchmarks"])
     parser.add_argument("--folder", type=Path, action="append", default=[], help="repeatable")
     parser.add_argument("--models", nargs="+", help="only these; bicubic always")
     parser.add_argument("--first", type=int, help="at most so many photos of each set, to try out")
@@ -279,7 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     if options.first and options.output == results.FOLDER:
         parser.error("--first is for trying out: give an --output of its own")
-    photos = data.photos(options.photos, "test", smallest=128).take(options.first)
+    photos = common.test_photos(options.photos).take(options.first)
     sets = [options.benchmarks / name for name in ("Set5", "Set14")] if options.benchmarks else []
     folders = {
         path.name: photoset.folder(path, "all", path.name).take(options.first)
@@ -297,9 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
         content["protocols"] = protocols(folders["Set5"])
 
     def save(content: dict[str, Any]) -> None:
-        made = {"data": Path(options.photos).name, "fingerprint": photos.fingerprint()}
-        command = "python -m experiments.benchmark"
-        results.write("benchmark", content, folder=options.output, command=command, **made)
+        common.record("benchmark", content, photos, options.photos, folder=options.output)
 
     run(content, tests(photos, folders), field, only, save)
     print(tables(content))

@@ -10,7 +10,6 @@ again: kill it at any moment and run it again.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import dataclasses
 import sys
@@ -21,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments import common
 from experiments.loss_arms import CORE, DOSES, MISTAKES, SIDE, Arm, feature_losses
-from experiments.train_zoo import ROOT, open_photos
 from srlib import data, losses, models, training
 from srlib._backend import keras, tf
 from srlib.book import results
@@ -30,7 +29,7 @@ from srlib.evaluation import bootstrap_interval
 from srlib.layers.upsampling import UPSAMPLERS
 from srlib.metrics import checkerboard, psnr_ssim
 from srlib.metrics.lpips import lpips
-from srlib.models import zoo
+from srlib.models import cards, zoo
 from srlib.pixels import to_uint8
 from srlib.resize import interpolate
 from srlib.upscaling.network import predict
@@ -130,15 +129,11 @@ class Experiment:
     def __init__(self, settings: Settings, photos: str, vgg16: str | None, runs: Path):
         self.settings, self.runs = settings, runs / "checkerboard"
         self.runs.mkdir(parents=True, exist_ok=True)
-        self.photos, _ = open_photos(photos)
+        self.photos, _ = common.training_photos(photos)
         self.train = data.pairs(self.photos)
-        tested = data.photos(photos, "test", smallest=128)
-        self.test = data.pairs(tested, limit=settings.test_photos)
+        self.test = data.pairs(common.test_photos(photos), limit=settings.test_photos)
         self.features = feature_losses(vgg16)
-        self.pixel = {
-            kind: losses.PixelAndPerceptualLoss(kind, perceptual_weight=0.0)
-            for kind in ("mse", "l1")
-        }
+        self.pixel = {kind: losses.PixelLoss(kind) for kind in ("mse", "l1")}
         self.probe = crops(self.train, 64, side=32, seed=2**31)
 
     def start(self, upsampler: str, seed: int) -> tuple[keras.Model, dict]:
@@ -171,7 +166,7 @@ class Experiment:
             if arm.weighed_as:
                 size, _ = gradients(model, self.features[arm.weighed_as], self.probe)
             weight = arm.dose * gradients(model, loss, self.probe)[0] / size
-            loss = losses.PixelAndPerceptualLoss(arm.pixel, 1.0, weight, feature_loss)
+            loss = losses.PixelAndPerceptualLoss(loss, feature_loss, perceptual_weight=weight)
             row = {"weight": weight, "gradient_unevenness": uneven}
         seen = crops(self.train, s.steps * s.batch_size, s.crop, seed + 1000)
         rate = keras.optimizers.schedules.CosineDecay(s.learning_rate, s.steps)
@@ -183,7 +178,7 @@ def controls(pairs: data.Pairs) -> dict[str, dict]:
     """Shipped networks, baselines, and truths with a known pattern: what the indices read."""
     truth = data.as_float(pairs)[1]
     found = {}
-    networks = {name: zoo.load(name) for name in (*zoo.BASELINES, *zoo.available())}
+    networks = {name: zoo.load(name) for name in (*cards.BASELINES, *cards.available())}
     networks["linear"] = models.fit_linear(
         models.linear(), *data.pairs(data.photos("embedded", "train"))[:2]
     )
@@ -238,10 +233,8 @@ def append(path: Path, row: dict) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Make every row that is missing, then record what they share."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", required=True, help="source or folder of photos")
+    parser = common.parser(__doc__, ["photos"], ["runs"])
     parser.add_argument("--vgg", help="VGG16 weights; default as in srlib.losses.vgg.load_weights")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="where state is kept")
     parser.add_argument("--rows", type=Path, default=results.FOLDER / "checkerboard.csv")
     parser.add_argument("--budget", type=float, default=np.inf, help="stop after so many minutes")
     options = parser.parse_args(arguments)
@@ -269,7 +262,7 @@ def main(arguments: list[str] | None = None) -> int:
                 f"excess {row['excess2_0']:.1f} -> "
                 f"{row['excess2_middle']:.1f} -> {row['excess2']:.1f} dB", flush=True,
             )  # fmt: skip
-    results.write(
+    common.record(
         "checkerboard",
         {
             "settings": dataclasses.asdict(settings),
@@ -283,9 +276,8 @@ def main(arguments: list[str] | None = None) -> int:
             "mistakes": list(MISTAKES),
             "vgg": experiment.features["relu2_2"].features.origin,
         },
-        command="python -m experiments.checkerboard",
-        data=Path(options.photos).name,
-        fingerprint=experiment.photos.fingerprint(),
+        experiment.photos,
+        options.photos,
     )
     return 0
 

@@ -116,7 +116,7 @@ def measure(folder: Path) -> dict[str, Any]:
         "two devices": interruptions.run(replace(normalised, run=folder / "hourglass-2", **two)),
     }
     whole = interruptions.run(Start(folder / "whole"))
-    kills = interruptions.run_killed(Start(folder / "killed", slow=0.005), KILLS)
+    kills = interruptions.run_killed(Start(folder / "killed", slow=0.003), KILLS)
     return {
         "recipe": asdict(RECIPE),
         "network": NETWORK,

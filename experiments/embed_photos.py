@@ -26,6 +26,7 @@ from PIL import Image
 
 from srlib.book import tables
 from srlib.data.photoset import EMBEDDED, read_photo
+from srlib.pixels import LUMA
 from srlib.resize import resize
 
 SIDE = 256
@@ -112,7 +113,7 @@ PHOTOS = [
 
 def luma(square: np.ndarray) -> np.ndarray:
     """BT.601 luma of uint8 RGB ``(H, W, 3)``: float ``(H, W)`` in [0, 255]."""
-    return square.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    return square.astype(np.float64) @ LUMA[:, 0]
 
 
 def sharp_share(square: np.ndarray) -> float:

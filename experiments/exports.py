@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 import srlib
+from experiments import common
 from srlib import data, export
-from srlib.book import results
 from srlib.data.photoset import PhotoSet
 from srlib.export.formats import FORMATS
-from srlib.models import zoo
+from srlib.models import cards
 from srlib.pixels import to_uint8
 
 #: Of the range: each value of the input is moved by it, up or down, to see what becomes of it.
@@ -63,20 +63,19 @@ def measure(names: Iterable[str], photos: PhotoSet) -> list[dict[str, Any]]:
 
 def main() -> int:
     """Measure everything and record it."""
-    began = time.perf_counter()
+    began = time.monotonic()
     photos = srlib.photos("embedded", "test")
-    rows = measure((*zoo.BASELINES, *srlib.available()), photos)
-    results.write(
+    rows = measure((*cards.BASELINES, *srlib.available()), photos)
+    common.record(
         "exports",
         {
             "rows": rows,
             "photos": len(photos),
             "libraries": {name: version(name) for name in LIBRARIES},
         },
-        command="python -m experiments.exports",
-        data="embedded photos, test",
-        fingerprint=photos.fingerprint(),
-        seconds=round(time.perf_counter() - began),
+        photos,
+        "embedded photos, test",
+        began=began,
     )
     return 0
 

@@ -8,16 +8,14 @@ the job residual-one-to-one of experiments.train_zoo.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
 
-from experiments.train_zoo import JOBS, ROOT
+from experiments import common
+from experiments.train_zoo import JOBS
 from srlib import data, training
 from srlib._backend import keras
-from srlib.book import results
 from srlib.metrics import lpips, psnr_ssim
 from srlib.models import zoo
 from srlib.upscaling.network import predict
@@ -40,7 +38,7 @@ def curve(network: str, pairs: data.Pairs) -> dict[str, list[float]]:
     pixel, perceptual = (zoo.load(f"{network}-{loss}") for loss in ("mse", "perceptual"))
     found: dict[str, list[float]] = {"share": [], "psnr": [], "lpips": []}
     for share in SHARES[network]:
-        model = zoo.interpolate(pixel, perceptual, float(share))
+        model = zoo.blend(pixel, perceptual, float(share))
         for name, value in ({"share": float(share)} | score(model, pairs)).items():
             found[name].append(value)
         print(network, *(f"{name} {values[-1]:.4f}" for name, values in found.items()), flush=True)
@@ -49,15 +47,12 @@ def curve(network: str, pairs: data.Pairs) -> dict[str, list[float]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and record both networks' curves."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", required=True, help="source or folder with a test split")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="where state is kept")
-    options = parser.parse_args(arguments)
-    photos = data.photos(options.photos, "test", smallest=128)
+    options = common.parser(__doc__, ["photos"], ["runs"]).parse_args(arguments)
+    photos = common.test_photos(options.photos)
     pairs = data.pairs(photos)
     one_to_one = training.build_for("residual", JOBS["residual-one-to-one"].recipe)
     training.Checkpoint(options.runs / "residual-one-to-one").load_best(one_to_one)
-    results.write(
+    common.record(
         "interpolation",
         {
             "photos": len(pairs.low),
@@ -65,9 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
             "one to one": score(one_to_one, pairs),
             "curves": {name: curve(name, pairs) for name in ("residual", "hourglass")},
         },
-        command="python -m experiments.interpolation",
-        data=Path(options.photos).name,
-        fingerprint=photos.fingerprint(),
+        photos,
+        options.photos,
     )
     return 0
 

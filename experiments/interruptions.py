@@ -6,9 +6,11 @@ a second and not ten.
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import sys
@@ -17,14 +19,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from srlib import _files, data, training
-from srlib._backend import tf
-from srlib.training import checkpoint, distribute
-from srlib.training.loop import Recipe
+from srlib._backend import keras, tf
+from srlib.training import checkpoint, distribute, rundir
+from srlib.training.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 TINY = Recipe(
@@ -33,6 +36,8 @@ TINY = Recipe(
 NETWORK = {"blocks": 1, "filters": 8}
 #: A child that says nothing for so long is stuck.
 PATIENCE = 180
+#: Numbers in the two arrays of :func:`save_number`.
+NUMBER_SIZES = (20, 50)
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Start:
         devices: logical CPU devices to show TensorFlow.
         cluster: addresses of all workers, for several.
         index: which of them this is.
-        slow: seconds that each piece of a file takes to write.
+        slow: seconds that each line of what writes a file takes.
         save_seconds: see ``srlib.training.loop.train``.
     """
 
@@ -66,6 +71,17 @@ class Start:
     save_seconds: float = 0.0
 
 
+class Telling(keras.callbacks.Callback):
+    """Sends the number of each batch that is done."""
+
+    def __init__(self, steps: Connection):
+        super().__init__()
+        self.steps = steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps.send(batch)
+
+
 def train(start: Start, steps: Connection) -> None:
     """Train as told; send the number of each step that is done and, where there was, the error."""
     # What a child says goes to a file beside the run, errors in C++ included.
@@ -80,14 +96,8 @@ def train(start: Start, steps: Connection) -> None:
             cpu, [tf.config.LogicalDeviceConfiguration()] * start.devices
         )
     if start.slow:
-        checkpoint.write_whole = _slowly(start.slow)
+        before_each_line(functools.partial(time.sleep, start.slow), _files)
 
-    class Telling(checkpoint.Checkpoint):
-        def on_train_batch_end(self, batch, logs=None):
-            super().on_train_batch_end(batch, logs)
-            steps.send(self.step)
-
-    training.Checkpoint = Telling
     try:
         strategy = distribute.strategy(start.strategy)
         every, count = data.photos("embedded", "train"), start.photos
@@ -95,34 +105,34 @@ def train(start: Start, steps: Connection) -> None:
         training.train(
             training.build_for(start.architecture, start.recipe, **start.network),
             photos, data.pairs(held_out, start.recipe.size), start.recipe, start.run, 0,
-            strategy=strategy, save_seconds=start.save_seconds,
+            strategy=strategy, save_seconds=start.save_seconds, callbacks=[Telling(steps)],
         )  # fmt: skip
     except distribute.WorkerLost as error:
         steps.send(str(error))
         sys.exit(1)
 
 
-def _slowly(pause: float) -> Callable:
-    """`write_whole` in eight pieces, with a pause after each of them."""
+def before_each_line(do: Callable[[], Any], *modules: ModuleType) -> None:
+    """From now on, do something in this thread before each line of these modules.
 
-    def write_whole(path: Path, content: str | bytes, **options: Any) -> None:
-        content = content.encode() if isinstance(content, str) else content
-        with path.with_name(path.name + ".part").open("wb") as file:
-            for piece in np.array_split(np.frombuffer(content, np.uint8), 8):
-                file.write(piece.tobytes())
-                file.flush()
-                time.sleep(pause)
-        _files.write_whole(path, content, **options)
-        time.sleep(pause)
+    By Python's own hook for debuggers, so that nothing of what is interrupted is replaced.
+    """
+    files = {module.__file__ for module in modules}
 
-    return write_whole
+    def trace(frame: FrameType, event: str, _: Any) -> Callable | None:
+        if frame.f_code.co_filename not in files:
+            return None
+        if event == "line":
+            do()
+        return trace
+
+    sys.settrace(trace)
 
 
 def die_while_saving(folder: Path, moment: int) -> None:
-    """Save state number 2 over state number 1, and die at a moment of it, counted in operations.
+    """Save state number 2 over state number 1, and die at a moment of it, counted in lines.
 
-    Moments lie before and after each operation on a file, and half way through
-    each writing. Ends in peace when there are fewer of them.
+    Ends in peace when there are fewer of them.
     """
     left = iter(range(moment))
 
@@ -130,48 +140,25 @@ def die_while_saving(folder: Path, moment: int) -> None:
         if next(left, None) is None:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def counted(operation: Callable) -> Callable:
-        def call(*args: Any, **options: Any) -> Any:
-            now()
-            result = operation(*args, **options)
-            now()
-            return result
+    before_each_line(now, _files, rundir)
+    save_number(folder, 2)
 
-        return call
 
-    class Halves:
-        def __init__(self, file: Any):
-            self.file = file
+def die_while_writing(folder: Path, size: int) -> None:
+    """Save state number 2 over state number 1, and die when a file has so many bytes.
 
-        def write(self, content: bytes) -> None:
-            self.file.write(content[: len(content) // 2])
-            self.file.flush()
-            now()
-            self.file.write(content[len(content) // 2 :])
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.file, name)
-
-        def __enter__(self) -> Halves:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            self.file.close()
-
-    def open_(path: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
-        file = opened(path, mode, *args, **options)
-        return Halves(file) if "w" in mode else file
-
-    opened, Path.open = Path.open, open_
-    os.fsync, os.replace, Path.unlink = map(counted, (os.fsync, os.replace, Path.unlink))
+    The system sees to it; Python itself would go on and raise an error.
+    """
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     save_number(folder, 2)
 
 
 def save_number(folder: Path, number: int) -> None:
     """A state that can be told: epoch ``number``, and arrays of that value."""
-    found = checkpoint.Checkpoint(folder).state
-    arrays = {"model/00000": np.full((50, 50), number, np.float32)}
-    checkpoint.write(folder, found | {"epoch": number}, arrays, arrays)
+    weights, best = ({"model/00000": np.full(size, number, np.float32)} for size in NUMBER_SIZES)
+    rundir.write(folder, rundir.read_state(folder) | {"epoch": number}, weights, best)
 
 
 def start_process(task: Callable, *args: Any) -> multiprocessing.process.BaseProcess:
@@ -261,10 +248,10 @@ def run_killed(start: Start, kills: int, seed: int = 0) -> list[dict[str, Any]]:
         with Child(start) as child:
             seen = child.follow(int(rng.integers(1, 4)))
             if len(rows) % 2:  # half of them aim at the writing of a file
-                _wait_for(lambda: list(start.run.glob("*.part")), 24 * start.slow)
+                _wait_for(lambda: list(start.run.glob("*.part")), 40 * start.slow)
                 time.sleep(rng.uniform(0, 6 * start.slow))
             else:
-                time.sleep(rng.uniform(0, 24 * start.slow))
+                time.sleep(rng.uniform(0, 40 * start.slow))
             if child.kill() != -signal.SIGKILL:
                 log = Path(f"{start.run}.{start.index}.log").read_text()[-2000:]
                 raise RuntimeError(f"complete, or failed, before {kills} kills: {log}")
@@ -273,7 +260,7 @@ def run_killed(start: Start, kills: int, seed: int = 0) -> list[dict[str, Any]]:
         for kind in ("weights", "best"):
             if left.state[kind]:
                 left.read(kind)
-        known = {checkpoint.STATE, left.state["weights"], left.state["best"]}
+        known = {rundir.STATE, rundir.LOCK, left.state["weights"], left.state["best"]}
         writing = bool({path.name for path in start.run.iterdir()} - known)
         rows.append({"saved_step": saved, "own_steps": seen, "while_writing": writing})
     run(start)

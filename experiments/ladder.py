@@ -8,16 +8,16 @@ State is kept in runs/JOB: kill it at any moment and run it again.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from experiments.train_zoo import HELD_OUT, ROOT, Job, publish, run_job
+from experiments import common, jobs
+from experiments.jobs import Job
 from srlib import data
 from srlib.data import photoset
 from srlib.data.photoset import PhotoSet
-from srlib.training.loop import Recipe
+from srlib.training import Recipe
 
 #: Photos of bsds_test that decide which epoch is best: none of them is trained on.
 VALIDATION = 32
@@ -122,8 +122,7 @@ def open_mix(photos: str, textures: Path, mix: Mix, smallest: int) -> tuple[Phot
     ]
     if mix.photos:
         # The very photos that `residual-mse` was trained on, and none that it was judged by.
-        own, _ = data.photos(photos, "train", smallest=128).hold_out(HELD_OUT)
-        parts.insert(0, replace(own, source=Path(photos).name))
+        parts.insert(0, common.training_photos(photos)[0])
     joined = parts[0]
     for part in parts[1:]:
         joined = joined.joined_with(part, TEXTURES_TIMES if mix.photos else 1)
@@ -132,32 +131,12 @@ def open_mix(photos: str, textures: Path, mix: Mix, smallest: int) -> tuple[Phot
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the named jobs, or all."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("jobs", nargs="*", metavar="JOB", help=f"default: all of {list(JOBS)}")
-    parser.add_argument("--photos", required=True, help="source or folder of photos")
-    parser.add_argument("--textures", type=Path, required=True, help="holds t91/ and so on")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="where state is kept")
-    options = parser.parse_args(arguments)
-    for name in options.jobs or JOBS:
-        job = JOBS[name]
-        mix = open_mix(options.photos, options.textures, job.mix, 2 * job.recipe.crop)
-        model, history = run_job(name, job, *mix, options.runs)
-        if not job.summary:  # a phase on the way: nothing to ship, nothing to fingerprint
-            continue
-        about = {"source": mix[0].source, "photos": len(set(mix[0].paths)), "held_out": VALIDATION}
-        about["fingerprint"] = mix[0].fingerprint()
-        publish(
-            name,
-            job,
-            model,
-            history,
-            *mix,
-            options.photos,
-            options.runs,
-            jobs=JOBS,
-            data=about,
-            licence=LICENCE,
-        )
+    options = jobs.parser(__doc__, JOBS, "photos", "textures").parse_args(arguments)
+
+    def opened(job: Rung) -> jobs.Material:
+        return open_mix(options.photos, options.textures, job.mix, 2 * job.recipe.crop)
+
+    jobs.run_and_publish(JOBS, options, opened, licence=LICENCE)
     return 0
 
 

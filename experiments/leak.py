@@ -10,10 +10,8 @@ resumable, run by run. Needs scikit-image.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,10 +20,8 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.feature import match_template
 
-from experiments.train_zoo import ROOT
+from experiments import common
 from srlib import data, evaluation, pixels, training
-from srlib._files import write_whole
-from srlib.book import results
 from srlib.data import photoset
 from srlib.data.photoset import PhotoSet
 from srlib.metrics import psnr_ssim
@@ -205,85 +201,79 @@ def extras(textures: Path, scale: float, folder: Path) -> dict[str, PhotoSet]:
     return {name: replace(photos, source=name, split="all") for name, photos in found.items()}
 
 
-def runs(
-    common: PhotoSet, extra: dict[str, PhotoSet], recipe: training.Recipe, folder: Path
-) -> Iterator[tuple[str, int, object]]:
-    """Train, or just load, each arm with each seed: ``(arm, seed, model)``."""
-    validation = data.pairs(common.take(8), size=64)
+def findings(
+    correlations: dict[str, dict[str, float]], searched: PhotoSet, tests: PhotoSet
+) -> dict:
+    """What the search found, with the second look at what was most alike."""
+    again = looked_at_again(correlations, searched, tests)
+    row = dict(correlations[LEAKED])
+    return {
+        "correlation": row.pop(f"leak/{LEAK}"),
+        "others": sorted(row.values()),
+        "looked at again": again,
+        "next best": max(v for r in again.values() for name, v in r.items() if LEAK not in name),
+    }
+
+
+def study(
+    photos: PhotoSet,
+    extra: dict[str, PhotoSet],
+    tests: PhotoSet,
+    recipe: training.Recipe,
+    folder: Path,
+) -> dict:
+    """Train, or just load, each arm with each seed, and score them all on Set5."""
+    validation = data.pairs(photos.take(8), size=64)
+    models = {"before": zoo.load(MODEL)}
     for label, arm in ARMS.items():
-        photos = common.joined_with(extra[arm.photo], times=len(common) if arm.often else 1)
+        mixed = photos.joined_with(extra[arm.photo], times=len(photos) if arm.often else 1)
         for seed in SEEDS:
             name = label.replace(",", "").replace(" ", "-").replace("'", "")
-            model = zoo.load(MODEL)
+            models[f"{label}|{seed}"] = model = zoo.load(MODEL)
             print(f"{label}, seed {seed}", flush=True)
             mine = replace(recipe, seed=seed)
-            training.train(model, photos, validation, mine, folder / f"{name}-{seed}", verbose=2)
-            yield label, seed, model
+            training.train(model, mixed, validation, mine, folder / f"{name}-{seed}", verbose=2)
+    scores = evaluation.evaluate(models, tests, evaluation.PROTOCOLS["y"])
+    print(scores.table())
+    return {
+        "model": MODEL,
+        "protocol": str(scores.protocol),
+        "photos": len(photos),
+        "seeds": list(SEEDS),
+        "recipe": asdict(recipe),
+        "before": scores.psnr["before"].tolist(),
+        "arms": {
+            label: [scores.psnr[f"{label}|{seed}"].tolist() for seed in SEEDS] for label in ARMS
+        },
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Search, register, train, score and record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--textures", type=Path, required=True, help="folder of the photos")
-    parser.add_argument("--benchmarks", type=Path, required=True, help="folder that holds Set5/")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="where state is kept")
+    parser = common.parser(__doc__, ["textures", "benchmarks"], ["runs"])
     parser.add_argument("--steps", type=int, default=RECIPE.steps_per_epoch, help="of each run")
     parser.add_argument("--sample", type=int, help="search the leak and so many other photos")
     parser.add_argument("--registration-only", action="store_true", help="do not train")
     options = parser.parse_args(arguments)
     folder = options.runs / "leak"
-    folder.mkdir(parents=True, exist_ok=True)
-    tests = photoset.folder(options.benchmarks / "Set5", "all", "Set5")
+    tests = common.test_set(options.benchmarks, "Set5")
     sets = [photoset.folder(options.textures / name) for name in FOLDERS]
     leak = photoset.folder(options.textures / "leak")
     others = sets[0].joined_with(sets[1]).joined_with(sets[2]).take(options.sample)
     searched = others.joined_with(leak)
 
     known = folder / f"search-{len(searched)}.json"
-    if not known.exists():
-        write_whole(known, json.dumps(search(searched, tests)))
-    correlations = json.loads(known.read_text())
+    correlations = common.once(known, search, searched, tests)
     names = [path.name for path in tests.paths]
     place = register(tests[names.index(LEAKED)], leak[0])
     print(json.dumps(place, indent=1), flush=True)
     content = {"photo": LEAK, "image": LEAKED, "images": names, "searched": len(searched)}
-    again, row = looked_at_again(correlations, searched, tests), dict(correlations[LEAKED])
-    content |= {
-        "correlation": row.pop(f"leak/{LEAK}"),
-        "others": sorted(row.values()),
-        "looked at again": again,
-        "next best": max(v for r in again.values() for name, v in r.items() if LEAK not in name),
-        "registration": place,
-    }
-
+    content |= findings(correlations, searched, tests) | {"registration": place}
     if not options.registration_only:
         recipe = replace(RECIPE, steps_per_epoch=options.steps)
-        common = sets[0].joined_with(sets[1])
         extra = extras(options.textures, place["scale"], folder)
-        models = {"before": zoo.load(MODEL)}
-        models |= {
-            f"{label}|{seed}": model for label, seed, model in runs(common, extra, recipe, folder)
-        }
-        scores = evaluation.evaluate(models, tests, evaluation.PROTOCOLS["y"])
-        print(scores.table())
-        content["training"] = {
-            "model": MODEL,
-            "protocol": str(scores.protocol),
-            "photos": len(common),
-            "seeds": list(SEEDS),
-            "recipe": asdict(recipe),
-            "before": scores.psnr["before"].tolist(),
-            "arms": {
-                label: [scores.psnr[f"{label}|{seed}"].tolist() for seed in SEEDS] for label in ARMS
-            },
-        }
-    results.write(
-        "leak",
-        content,
-        command="python -m experiments.leak",
-        data=", ".join(FOLDERS),
-        fingerprint=searched.fingerprint(),
-    )
+        content["training"] = study(sets[0].joined_with(sets[1]), extra, tests, recipe, folder)
+    common.record("leak", content, searched, ", ".join(FOLDERS))
     return 0
 
 

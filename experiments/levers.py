@@ -11,7 +11,6 @@ srlib/book/recorded/levers.json.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,19 +19,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from experiments import common, jobs
 from experiments.ladder import CLASSIC, EVERYTHING, TINY, TINY_OPTIONS, Mix, Rung, open_mix
-from experiments.train_zoo import ROOT, run_job
 from srlib import data, evaluation, models, training
 from srlib._backend import keras
-from srlib._files import write_whole
-from srlib.book import results
 from srlib.data import photoset
 from srlib.data.photoset import PhotoSet
 from srlib.metrics import psnr_ssim
 from srlib.models import zoo
 from srlib.models.ensemble import self_ensemble
 from srlib.pixels import to_float, to_uint8
-from srlib.training.loop import Recipe
+from srlib.training import Recipe
 from srlib.upscaling.network import predict
 from srlib.upscaling.photo import upscale
 
@@ -84,35 +81,39 @@ class Arm:
     taught: bool = False
 
 
-def _tuned(mix: Mix = BASE.mix, options: dict | None = None, **recipe: Any) -> Rung:
-    return replace(
-        BASE, mix=mix, options=options or BASE.options, recipe=replace(BASE.recipe, **recipe)
+def _arm(
+    lever: str,
+    setting: str,
+    base: str = "tiny-base",
+    *,
+    mix: Mix | None = None,
+    options: dict | None = None,
+    taught: bool = False,
+    **recipe: Any,
+) -> Arm:
+    """What its base is, but for what is given."""
+    job = BASE if base == "base" else TINY_BASE
+    changed = replace(
+        job,
+        mix=mix or job.mix,
+        options=options or job.options,
+        recipe=replace(job.recipe, **recipe),
     )
-
-
-def _tiny(options: dict | None = None, mix: Mix = CLASSIC, **recipe: Any) -> Rung:
-    return replace(
-        TINY_BASE,
-        options=options or TINY_BASE.options,
-        mix=mix,
-        recipe=replace(TINY_BASE.recipe, **recipe),
-    )
-
-
-def _arm(lever: str, setting: str, **changes: Any) -> Arm:
-    return Arm(lever, setting, _tiny(**changes), "tiny-base")
+    return Arm(lever, setting, changed, base, taught)
 
 
 ARMS = {
     "base": Arm("none", "textures and photos at their own size, MSE, 40 steps", BASE, ""),
-    "photos-128": Arm("data", "photos reduced to 128 px alone", _tuned(PHOTOS, size=128)),
-    "textures": Arm("data", "textures alone", _tuned(TEXTURES)),
-    "luma": Arm("loss", "MSE of RGB and of luma, half each", _tuned(loss="mse+luma")),
-    "psnr": Arm("loss", "PSNR of each crop", _tuned(loss="psnr")),
-    "deeper": Arm(
+    "photos-128": _arm("data", "photos reduced to 128 px alone", "base", mix=PHOTOS, size=128),
+    "textures": _arm("data", "textures alone", "base", mix=TEXTURES),
+    "luma": _arm("loss", "MSE of RGB and of luma, half each", "base", loss="mse+luma"),
+    "psnr": _arm("loss", "PSNR of each crop", "base", loss="psnr"),
+    "deeper": _arm(
         "depth",
         "grown to 10 blocks, 5/8 of the steps",
-        _tuned(options={"blocks": 10}, steps_per_epoch=25),
+        "base",
+        options={"blocks": 10},
+        steps_per_epoch=25,
     ),
     "tiny-base": Arm("none", "tiny: 4 blocks of 16 channels, MSE, 400 steps", TINY_BASE, ""),
     "tiny-wide": _arm(
@@ -130,11 +131,11 @@ ARMS = {
     "tiny-photos": _arm("data", "photos, their own 256 px", mix=PHOTOS),
     "tiny-photos-128": _arm("data", "photos, reduced to 128 px", mix=PHOTOS, size=128),
     "tiny-t91": _arm("data", "t91 alone, 91 images", mix=T91),
-    "tiny-taught": Arm(
+    "tiny-taught": _arm(
         "distillation",
         "on t91, half the truth and half residual-mse",
-        _tiny(mix=T91),
         "tiny-t91",
+        mix=T91,
         taught=True,
     ),
 }
@@ -147,8 +148,8 @@ def measure(model: keras.Model, validation: data.Pairs, benchmarks: Path) -> dic
     """Per-photo PSNR on the validation pairs (Y), and the mean on Set5."""
     predicted = predict(model, validation.low, 8)
     per_photo = psnr_ssim.psnr(validation.high, predicted, channel="y", shave=2)
-    photos = photoset.folder(benchmarks / "Set5", "all", "Set5")
-    scores = evaluation.evaluate({"model": model}, photos, evaluation.PROTOCOLS["y"])
+    set5 = common.test_set(benchmarks, "Set5")
+    scores = evaluation.evaluate({"model": model}, set5, evaluation.PROTOCOLS["y"])
     return {"per_photo": per_photo.tolist(), "set5_y": float(scores.psnr["model"].mean())}
 
 
@@ -174,24 +175,20 @@ def in_half_precision(model: keras.Model) -> keras.Model:
 
 
 def run_arm(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Train and measure one arm, or read what was measured."""
-    done = options.runs / "levers" / f"{name}.json"
-    if done.exists():
-        return json.loads(done.read_text())
+    """Train and measure one arm."""
     job = ARMS[name].job
     photos, validation = open_mix(options.photos, options.textures, job.mix, 2 * job.recipe.crop)
     if ARMS[name].taught:
         photos = taught(photos, options.runs / "levers" / f"{name}-photos")
     validation = data.Pairs(*(part[:MEASURED] for part in validation))
     few = data.Pairs(*(part[:FEW] for part in validation))  # one epoch: nothing to choose
-    model, history = run_job(f"levers/{name}", job, photos, few, options.runs)
+    model, history = jobs.run(f"levers/{name}", job, photos, few, options.runs)
     row = {"parameters": model.count_params(), "seconds": history[-1]["seconds"]}
     row |= measure(model, validation, options.benchmarks)
     if not ARMS[name].base:
         row["ensemble"] = measure(self_ensemble(model), validation, options.benchmarks)
     if name == "base":
         row["bfloat16"] = measure(in_half_precision(model), validation, options.benchmarks)
-    write_whole(done, json.dumps(row))
     print(f"{name}: Set5 {row['set5_y']:.3f}", flush=True)
     return row
 
@@ -210,15 +207,12 @@ def against(row: dict[str, Any], base: dict[str, Any], arm: Arm) -> dict[str, An
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the named arms, or all, and record those that are done."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("arms", nargs="*", metavar="ARM", help=f"default: all of {list(ARMS)}")
-    parser.add_argument("--photos", required=True, help="folder of photos")
-    parser.add_argument("--textures", type=Path, required=True, help="holds t91/ and so on")
-    parser.add_argument("--benchmarks", type=Path, required=True, help="holds Set5/")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="where state is kept")
+    parser = common.parser(__doc__, ["photos", "textures", "benchmarks"], ["runs"])
+    common.named(parser, "arm", ARMS)
     options = parser.parse_args(arguments)
-    (options.runs / "levers").mkdir(parents=True, exist_ok=True)
-    done = {name: run_arm(name, options) for name in options.arms or ARMS}
+    folder, done = options.runs / "levers", {}
+    for name in options.arms or ARMS:
+        done[name] = common.once(folder / f"{name}.json", run_arm, name, options)
     bases = {arm.base for arm in ARMS.values() if arm.base}
     if not bases <= done.keys():
         return 0  # nothing to compare with yet
@@ -234,7 +228,7 @@ def main(arguments: list[str] | None = None) -> int:
         "precision": training.fast_precision(),
         "rows": rows,
     }  # fmt: skip
-    results.write("levers", content, command="python -m experiments.levers")
+    common.record("levers", content)
     return 0
 
 

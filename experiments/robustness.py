@@ -8,20 +8,18 @@ are found (srlib.metrics.lpips). Writes srlib/book/recorded/robustness.json.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
+from experiments import common
 from srlib import data, models
 from srlib._backend import keras
-from srlib.book import results
 from srlib.data import degrade, photoset
 from srlib.evaluation import PROTOCOLS, Protocol, Scores, bootstrap_interval, evaluate
 from srlib.metrics import lpips
-from srlib.models import zoo
+from srlib.models import cards, zoo
 
 #: Inputs as srlib.data.degrade names them; each is scored against bicubic on the same input.
 INPUTS = (
@@ -48,8 +46,8 @@ FITTED_TO = 40
 def worth_asking() -> list[str]:
     """The shipped models that beat bicubic at least on the input they were trained for."""
     chosen = []
-    for name in zoo.available():
-        (row,) = [r for r in zoo.card(name)["test"]["summary"] if r["model"] == name]
+    for name in cards.available():
+        (row,) = [r for r in cards.card(name)["test"]["summary"] if r["model"] == name]
         if row["gain_interval"][0] > 0:
             chosen.append(name)
     return chosen
@@ -114,9 +112,7 @@ def measure(
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", required=True, help="source or folder with a test split")
-    parser.add_argument("--benchmarks", type=Path, help="folder that holds Set5/ and Set14/")
+    parser = common.parser(__doc__, ["photos"], ["benchmarks"])
     parser.add_argument("--count", type=int, default=80, help="so many photos, chosen at random")
     parser.add_argument("--models", nargs="*", help="by default all that beat bicubic")
     options = parser.parse_args(arguments)
@@ -132,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
     except lpips.LPIPSWeightsError as error:
         print(f"without LPIPS: {error}")
         origin = None
-    photos = data.photos(options.photos, "test", smallest=128).take(options.count)
+    photos = common.test_photos(options.photos).take(options.count)
     square = {"size": 128}
     content = {
         "photos": len(photos),
@@ -144,15 +140,9 @@ def main(arguments: list[str] | None = None) -> int:
     field = {"channel": PROTOCOLS["y"].channel, "shave": PROTOCOLS["y"].shave}
     for name in ("Set5", "Set14") if options.benchmarks else ():
         print(name)
-        test_set = photoset.folder(options.benchmarks / name, "all", name)
+        test_set = common.test_set(options.benchmarks, name)
         content[name] = measure(test_set, networks, fitting, FEW, field)
-    results.write(
-        "robustness",
-        content,
-        command="python -m experiments.robustness",
-        data=Path(options.photos).name,
-        fingerprint=photos.fingerprint(),
-    )
+    common.record("robustness", content, photos, options.photos)
     return 0
 
 

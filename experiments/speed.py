@@ -11,7 +11,6 @@ Writes srlib/book/recorded/speed.json; ``--quick`` only shows that all of it wor
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import resource
 import sys
@@ -22,11 +21,11 @@ from dataclasses import asdict
 import numpy as np
 
 import srlib
-from experiments import speed_profile
+from experiments import common, speed_profile
 from experiments.speed_networks import QUICK, Row, Settings, inference, networks, rates, train
 from srlib import data, models, training
 from srlib._backend import tf
-from srlib.book import results, timing
+from srlib.book import timing
 from srlib.models import anatomy, zoo
 from srlib.pixels import to_float, to_uint8
 from srlib.upscaling import network
@@ -182,9 +181,7 @@ def measure(settings: Settings) -> Row:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="tiny: shows only that it works")
-    options = parser.parse_args(arguments)
+    options = common.parser(__doc__, optional=["quick"]).parse_args(arguments)
     missing = [pip for name, pip in NEEDED.items() if importlib.util.find_spec(name) is None]
     if missing:
         print(f"first install: python -m pip install {' '.join(missing)}", file=sys.stderr)
@@ -192,12 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     tf.get_logger().setLevel("ERROR")  # many graphs are made here, and that is meant
     began = time.monotonic()
     content = {"quick": options.quick} | measure(QUICK if options.quick else Settings())
-    results.write(
-        "speed",
-        _rounded(content),
-        command="python -m experiments.speed" + " --quick" * options.quick,
-        seconds=round(time.monotonic() - began),
-    )
+    common.record("speed", _rounded(content), quick=options.quick, began=began)
     return 0
 
 

@@ -17,7 +17,8 @@ from srlib import export, models, training
 from srlib._backend import keras, tf
 from srlib.book import timing
 from srlib.layers.normalization import FusedBatchNormalization
-from srlib.models import anatomy, zoo
+from srlib.models import anatomy, cards, zoo
+from srlib.upscaling.network import compiled
 
 ENGINES = ("eager", "tf.function", "XLA")
 #: The engine without srlib's fused batch normalisation.
@@ -98,7 +99,7 @@ def networks() -> list[Network]:
     """The shipped networks, perceptual twins left out: only their weights differ."""
     found: dict[str, Network] = {}
     for name in srlib.available():
-        card = zoo.card(name)
+        card = cards.card(name)
         key = json.dumps([card["architecture"], card["options"]], sort_keys=True)
         found.setdefault(key, Network(name, card["architecture"], card["options"]))
     return list(found.values())
@@ -133,7 +134,7 @@ def inference(network: Network, roof: dict[int, Row], settings: Settings) -> lis
             "eager": lambda model=model, image=image: model(image, training=False)
         }
         for engine in ENGINES[1:]:
-            call = network.compiled(model, engine == "XLA")
+            call = compiled(model, engine == "XLA")
             engines[engine] = lambda call=call, image=image: call(image)
         if precision == "float32":
             with tempfile.TemporaryDirectory() as folder:

@@ -19,16 +19,17 @@ if TYPE_CHECKING:
     from srlib.data import photos
     from srlib.evaluation import evaluate
     from srlib.metrics.psnr_ssim import psnr, ssim
+    from srlib.models.cards import available, card
     from srlib.models.ensemble import self_ensemble
-    from srlib.models.zoo import available, card, load
+    from srlib.models.zoo import load
     from srlib.upscaling.network import predict
     from srlib.upscaling.photo import upscale
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "available": "models.zoo",
-    "card": "models.zoo",
+    "available": "models.cards",
+    "card": "models.cards",
     "evaluate": "evaluation",
     "load": "models.zoo",
     "photos": "data",

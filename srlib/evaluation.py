@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,10 @@ from srlib.metrics import lpips, psnr_ssim
 from srlib.models.baselines import bicubic
 from srlib.upscaling.network import predict
 
-#: Square photos of one size are predicted together, up to this many.
+#: Photos of one size are enlarged together: up to this many of 128 px, fewer of larger ones.
 BATCH = 16
 
-#: PSNR of identical images in dB, as in `srlib.metrics.psnr_ssim.PSNR`: a flat photo,
+#: PSNR of identical images in dB, as in `srlib.metrics.keras_metrics.PSNR`: a flat photo,
 #: which any method restores, must not make means infinite and gains undefined.
 CAP = 100.0
 
@@ -164,6 +164,85 @@ def truth_of(photo: np.ndarray, protocol: Protocol) -> np.ndarray:
     return even
 
 
+@dataclass(frozen=True)
+class Row:
+    """One photo, enlarged by one model and scored by one protocol.
+
+    Attributes:
+        place: of the photo in its set.
+        model: its name.
+        protocol: how it was scored.
+        psnr: in dB, at most 100.
+        ssim: from -1 to 1.
+        lpips: of the whole RGB image whatever the protocol; None where not asked for.
+    """
+
+    place: int
+    model: str
+    protocol: Protocol
+    psnr: float
+    ssim: float
+    lpips: float | None = None
+
+
+def scored(
+    models: Mapping[str, keras.Model],
+    photos: PhotoSet,
+    protocols: Sequence[Protocol],
+    *,
+    with_lpips: bool = False,
+) -> Iterator[Row]:
+    """Enlarge every photo once by each model, and score it by every protocol.
+
+    Args:
+        models: name -> model.
+        photos: truths, read one at a time; unusable ones are skipped with a named warning.
+        protocols: of one size and kernel, so that one enlargement serves them all.
+        with_lpips: measure LPIPS too.
+
+    Yields:
+        Of each model and protocol the rows in the order of the photos.
+    """
+    sizes_and_kernels = {(protocol.size, protocol.kernel) for protocol in protocols}
+    if len(sizes_and_kernels) != 1:
+        raise ValueError(f"one enlargement cannot serve all of {sizes_and_kernels}")
+    for batch in _batches(photos, protocols[0]):
+        truths = np.stack(batch.truths)
+        inputs = degrade(truths, protocols[0].kernel)
+        for name, model in models.items():
+            both = truths, predict(model, inputs)
+            distances = lpips.lpips(*both) if with_lpips else [None] * len(truths)
+            for protocol in protocols:
+                # The values of a greyscale file are luma already (chapter 6).
+                channel = "rgb" if batch.grey else protocol.channel
+                psnr = psnr_ssim.psnr(*both, channel=channel, shave=protocol.shave)
+                ssim = psnr_ssim.ssim(*both, channel=channel, shave=protocol.shave)
+                columns = batch.places, np.minimum(psnr, CAP), ssim, distances
+                for place, *values in zip(*columns, strict=True):
+                    yield Row(place, name, protocol, *values)
+
+
+def collected(rows: Iterable[Row], photos: PhotoSet) -> dict[Protocol, Scores]:
+    """The rows of :func:`scored`, protocol by protocol; bicubic's must be among them."""
+    by_protocol: dict[Protocol, dict[str, list[Row]]] = {}
+    for row in rows:
+        by_protocol.setdefault(row.protocol, {}).setdefault(row.model, []).append(row)
+    found = {}
+    for protocol, of in by_protocol.items():
+        columns = {
+            key: {
+                model: np.array([getattr(row, key) for row in kept]) for model, kept in of.items()
+            }
+            for key in ("psnr", "ssim", "lpips")
+            if getattr(of["bicubic"][0], key) is not None
+        }
+        places = [row.place for row in of["bicubic"]]
+        names = [photos.paths[place].name for place in places]
+        labels = [photos.labels[place] for place in places]
+        found[protocol] = Scores(protocol, names, labels, **columns)
+    return found
+
+
 def evaluate(
     models: Mapping[str, keras.Model],
     photos: PhotoSet,
@@ -188,57 +267,39 @@ def evaluate(
         srlib.metrics.lpips.LPIPSWeightsError: when LPIPS has no weights.
     """
     models = {"bicubic": bicubic()} | {k: m for k, m in models.items() if k != "bicubic"}
-    names: list[str] = []
-    labels: list[str] = []
-    rows: dict[str, list] = {name: [] for name in models}
-    batch: list[tuple[np.ndarray, str]] = []
-
-    def flush() -> None:
-        if batch:
-            truths = np.stack([truth for truth, _ in batch])
-            inputs = degrade(truths, protocol.kernel)
-            used = replace(protocol, channel=batch[0][1])
-            for name, model in models.items():
-                rows[name] += _score(predict(model, inputs), truths, used, with_lpips)
-            batch.clear()
-
-    for index, (path, label) in enumerate(zip(photos.paths, photos.labels, strict=True)):
-        try:
-            truth = truth_of(photos[index], protocol)
-        except PhotoError as error:
-            photos.skip(index, str(error))
-            continue
-        grey = protocol.channel == "y" and is_grey(path)
-        channel = "rgb" if grey else protocol.channel
-        if batch and (batch[0][0].shape != truth.shape or batch[0][1] != channel):
-            flush()
-        batch.append((truth, channel))
-        names.append(path.name)
-        labels.append(label)
-        if len(batch) * truth.size > BATCH * 128 * 128 * 3:
-            flush()
-    flush()
-    if not names:
+    found = collected(scored(models, photos, [protocol], with_lpips=with_lpips), photos)
+    if not found:
         raise PhotoError(f"{photos.source}: none of its {len(photos)} photos could be scored")
-    values = {name: np.array(rows[name]) for name in models}
-    return Scores(
-        protocol,
-        names,
-        labels,
-        {name: v[:, 0] for name, v in values.items()},
-        {name: v[:, 1] for name, v in values.items()},
-        {name: v[:, 2] for name, v in values.items()} if with_lpips else {},
-    )
+    return found[protocol]
 
 
-def _score(
-    predictions: np.ndarray, truths: np.ndarray, protocol: Protocol, with_lpips: bool
-) -> list[tuple]:
-    options = {"channel": protocol.channel, "shave": protocol.shave}
-    columns = [
-        np.minimum(psnr_ssim.psnr(truths, predictions, **options), CAP),
-        psnr_ssim.ssim(truths, predictions, **options),
-    ]
-    if with_lpips:
-        columns.append(lpips.lpips(truths, predictions))
-    return list(zip(*columns, strict=True))
+@dataclass
+class _Batch:
+    """Truths ``(H, W, 3)`` of one size that follow each other, all from grey files or none."""
+
+    grey: bool
+    truths: list[np.ndarray] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+
+    def takes(self, truth: np.ndarray, grey: bool) -> bool:
+        fits = (len(self.truths) + 1) * truth.size <= BATCH * 128 * 128 * 3
+        return fits and self.grey == grey and self.truths[0].shape == truth.shape
+
+
+def _batches(photos: PhotoSet, protocol: Protocol) -> Iterator[_Batch]:
+    batch = None
+    for place, path in enumerate(photos.paths):
+        try:
+            truth = truth_of(photos[place], protocol)
+        except PhotoError as error:
+            photos.skip(place, str(error))
+            continue
+        grey = is_grey(path)
+        if batch is None or not batch.takes(truth, grey):
+            if batch:
+                yield batch
+            batch = _Batch(grey)
+        batch.truths.append(truth)
+        batch.places.append(place)
+    if batch:
+        yield batch

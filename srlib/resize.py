@@ -126,10 +126,11 @@ def resize(
         indices, weights = taps(images.shape[axis], int(target), kernel, antialias)
         shape = [1] * out.ndim
         shape[axis] = -1
-        out = sum(
+        parts = (
             np.take(out, indices[:, t], axis) * weights[:, t].astype(np.float32).reshape(shape)
             for t in range(indices.shape[1])
         )
+        out = functools.reduce(np.add, parts)
     return to_uint8(out / 255.0) if images.dtype == np.uint8 else out
 
 

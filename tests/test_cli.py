@@ -15,9 +15,11 @@ from PIL import Image
 
 import srlib
 from srlib import cli, data, evaluation, models
+from srlib._files import write_whole
 from srlib.cli import main
 from srlib.data import stream
-from srlib.models import zoo
+from srlib.models import cards, zoo
+from srlib.training import loop
 from srlib.upscaling import photo
 from tests.imagefile import corpus
 
@@ -226,7 +228,7 @@ def test_evaluate_with_a_file_of_weights(run, photo_folder, tmp_path):
     assert f"\n{file} " in out
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("default::UserWarning")
 def test_evaluate_goes_on_without_a_damaged_photo(run, photo_folder):
     file = photo_folder / "photo03.png"
     file.write_bytes(file.read_bytes()[:300])
@@ -334,6 +336,17 @@ def test_two_photos_are_no_photo_and_its_result(run, photo_folder):
     assert second.read_bytes() != content
 
 
+def test_no_input_is_replaced_by_the_result_of_another(run, tmp_path):
+    photos = [write_photos(tmp_path / name, 8, 10) / "photo00.png" for name in "xy"]
+    content = photos[1].read_bytes()
+    command = ("upscale", *photos, "-o", photos[1].parent, "--overwrite", "--model", "nearest")
+    code, _, err = run(*command)
+    assert code == 1
+    line = f"srlib: error: {photos[0]}: would be written to {photos[1]}, which is the input"
+    assert err.startswith(f"{line} {photos[1]}; ")
+    assert photos[1].read_bytes() == content
+
+
 def test_upscale_does_a_folder_whatever_is_in_it(run, photo_folder, tmp_path):
     (photo_folder / "note.jpg").write_text("no image")
     out = tmp_path / "out"
@@ -375,8 +388,8 @@ def test_upscale_goes_through_a_folder_of_all_that_people_have(run, tmp_path):
 
 
 def test_upscale_passes_every_option_on(run, photo_folder, tmp_path):
-    photo = Image.fromarray(smooth_photo(20, 24, 0))
-    photo.save(tmp_path / "in.jpg", comment=b"mine", exif=_exif())
+    image = Image.fromarray(smooth_photo(20, 24, 0))
+    image.save(tmp_path / "in.jpg", comment=b"mine", exif=_exif())
     command = ("upscale", tmp_path / "in.jpg", tmp_path / "out", "--model", "bicubic")
     options = ("--scale", 4, "--format", "png", "--strip", "--tile", 7)
     assert run(*command)[0] == run(*command, *options)[0] == 0
@@ -436,7 +449,7 @@ def test_train_then_evaluate_then_resume(run, large_photos, tmp_path, monkeypatc
     code, out, err = run("train", large_photos, out_file, *tiny)
     assert (code, err) == (0, "")
     assert out.splitlines()[-1].startswith(f"{out_file}: validation PSNR ")
-    card = zoo.card(out_file)
+    card = cards.card(out_file)
     assert card["recipe"]["epochs"] == 1
     assert card["recipe"]["seed"] == 7
     assert len(card["history"]) == 1
@@ -451,7 +464,7 @@ def test_train_then_evaluate_then_resume(run, large_photos, tmp_path, monkeypatc
         patch.setattr(stream, "dataset", None)
         assert run("train", large_photos, out_file, *tiny)[0] == 0
     assert out_file.read_bytes() == before
-    assert zoo.card(out_file)["history"] == card["history"]
+    assert cards.card(out_file)["history"] == card["history"]
 
     refused(run("train", large_photos, out_file, *tiny, "--loss", "mse"), "mine.run", "(loss)")
     assert out_file.read_bytes() == before
@@ -459,6 +472,89 @@ def test_train_then_evaluate_then_resume(run, large_photos, tmp_path, monkeypatc
     code, out, _ = run("evaluate", large_photos, "--model", out_file)
     assert code == 0
     assert out.splitlines()[-1].startswith(str(out_file))
+
+
+def stamps(*paths):
+    return [(path.read_bytes(), path.stat().st_mtime_ns) for path in paths]
+
+
+def test_train_replaces_nothing_but_its_own(run, large_photos, tmp_path, monkeypatch):
+    small_network(monkeypatch)
+    out, card = tmp_path / "package.safetensors", tmp_path / "package.json"
+    command = ("train", large_photos, out, "--epochs", 1, "--steps", 1, "--batch-size", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "photos", None)  # would be a TypeError: refused before training
+        for path in (card, out):
+            path.write_text('{"name": "mine"}')
+            refused(run(*command), f"{path}: exists, and this training has not", "--overwrite")
+            assert path.read_text() == '{"name": "mine"}'
+            path.unlink()
+        card.symlink_to(tmp_path / "unplugged.json")
+        refused(run(*command), card, "--overwrite")
+        card.unlink()
+        assert {path.name for path in tmp_path.iterdir()} == {"large"}
+    for path in (card, out):
+        path.write_text("old")
+    assert run(*command, "--overwrite")[0] == 0
+    before = stamps(card, out)
+    assert run(*command)[0] == 0  # it is its own
+    assert stamps(card, out) == before
+    out.unlink()
+    card.unlink()
+    with monkeypatch.context() as patch:
+
+        def write_one(*arguments, calls=[], **options):  # noqa: B006
+            if calls:
+                raise KeyboardInterrupt
+            calls.append(arguments)
+            write_whole(*arguments, **options)
+
+        patch.setattr(zoo, "write_whole", write_one)
+        assert run(*command)[0] == 130  # between the two
+    assert run(*command)[0] == 0
+    assert stamps(out)[0][0] == before[1][0]
+    refused(run(*command, "--run-dir", tmp_path / "new"), out, "--overwrite")
+    assert not (tmp_path / "new").exists()
+    out.write_bytes(before[1][0] + b"changed")
+    refused(run(*command), out, "--overwrite")
+    assert out.read_bytes().endswith(b"changed")
+
+
+def test_what_comes_while_training_is_kept(run, large_photos, tmp_path, monkeypatch):
+    small_network(monkeypatch)
+    out = tmp_path / "mine.safetensors"
+    command = ("train", large_photos, out, "--epochs", 1, "--steps", 1, "--batch-size", 2)
+    fit = loop.train
+
+    def train(*arguments, **options):
+        out.write_text("mine")
+        return fit(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train", train)
+        code, _, err = run(*command)
+    assert code == 1 and err.endswith("or pass --overwrite\n")
+    assert out.read_text() == "mine"
+    out.unlink()
+    assert run(*command)[0] == 0
+
+
+def test_train_needs_a_folder_of_its_own(run, large_photos, tmp_path, monkeypatch):
+    small_network(monkeypatch)
+    folder, out = tmp_path / "here", tmp_path / "mine.safetensors"
+    folder.mkdir()
+    for name in ("best-photo.jpg", "film.mkv.part"):
+        (folder / name).write_bytes(b"mine")
+    tiny = ("--epochs", 1, "--steps", 1, "--batch-size", 2, "--run-dir", folder)
+    outcome = run("train", large_photos, out, *tiny)
+    refused(outcome, f"{folder}: holds best-photo.jpg and 1 more", "choose another folder")
+    inside = folder / "mine.safetensors"
+    refused(run("train", large_photos, inside, *tiny), inside, "choose another with --run-dir")
+    refused(run("train", large_photos, large_photos.with_suffix(".safetensors"), "--run-dir",
+                large_photos), large_photos, "photo00.png and 11 more")  # fmt: skip
+    assert {path.name for path in folder.iterdir()} == {"best-photo.jpg", "film.mkv.part"}
+    assert len(list(large_photos.iterdir())) == 12
+    assert not out.exists()
 
 
 def test_train_fine_tunes_with_a_perceptual_loss(run, large_photos, tmp_path, monkeypatch):
@@ -470,7 +566,7 @@ def test_train_fine_tunes_with_a_perceptual_loss(run, large_photos, tmp_path, mo
     options = ("--start", first, "--loss", "mse", "--perceptual", 0.5, "--learning-rate", 1e-9)
     code, _, err = run("train", large_photos, second, *tiny, *options)
     assert (code, err) == (0, "")
-    assert zoo.card(second)["recipe"]["perceptual_weight"] == 0.5
+    assert cards.card(second)["recipe"]["perceptual_weight"] == 0.5
     before, after = (zoo.load(path).get_weights() for path in (first, second))
     for one, other in zip(before, after, strict=True):  # a step of 1e-9 leaves them in place
         np.testing.assert_allclose(one, other, atol=1e-3)

@@ -62,15 +62,18 @@ def nearest_scores(truths, shave=0, channel=lambda image: image):
 MIXED = [(36, 40), (36, 40), (24, 30), (33, 41), (36, 40), (17, 17)]
 
 
-def test_rgb_scores_of_mixed_and_odd_sizes(tmp_path):
+@pytest.mark.parametrize(
+    ("protocol", "shave", "channel"), [("rgb", 0, lambda image: image), ("y", 2, luma)]
+)
+def test_scores_of_mixed_and_odd_sizes(tmp_path, protocol, shave, channel):
     photos, truths = write(tmp_path / "p", MIXED)
-    scores = evaluate({"nearest": models.nearest()}, photos)
+    scores = evaluate({"nearest": models.nearest()}, photos, evaluation.PROTOCOLS[protocol])
     assert scores.names == [f"{i:02}.png" for i in range(len(MIXED))]
     assert list(scores.psnr) == list(scores.ssim) == ["bicubic", "nearest"]
-    psnr, ssim = nearest_scores(truths)
+    psnr, ssim = nearest_scores(truths, shave, channel)
     # Pillow computes in integers: a few pixels differ by one level.
-    np.testing.assert_allclose(scores.psnr["nearest"], psnr, atol=0.02)
-    np.testing.assert_allclose(scores.ssim["nearest"], ssim, atol=5e-4)
+    np.testing.assert_allclose(scores.psnr["nearest"], psnr, atol=0.03)
+    np.testing.assert_allclose(scores.ssim["nearest"], ssim, atol=1e-3)
 
 
 def test_bicubic_is_always_scored(tmp_path):
@@ -84,16 +87,6 @@ def test_bicubic_is_always_scored(tmp_path):
         inner = (slice(8, -8), slice(8, -8))
         expected = peak_signal_noise_ratio(truth[inner], high[inner])
         assert value == pytest.approx(expected, abs=0.02)
-
-
-def test_y_scores_shave_two_pixels(tmp_path):
-    photos, truths = write(tmp_path / "p", MIXED[:4])
-    scores = evaluate({"nearest": models.nearest()}, photos, evaluation.PROTOCOLS["y"])
-    psnr, ssim = nearest_scores(truths, 2, luma)
-    np.testing.assert_allclose(scores.psnr["nearest"], psnr, atol=0.03)
-    np.testing.assert_allclose(scores.ssim["nearest"], ssim, atol=1e-3)
-    rgb = evaluate({}, photos)
-    assert (np.abs(scores.psnr["bicubic"] - rgb.psnr["bicubic"]) > 0.1).all()
 
 
 def test_size_reduces_the_central_square_first(tmp_path):
@@ -221,6 +214,46 @@ def test_batches_do_not_change_scores(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "BATCH", 0)  # every photo alone
     alone = evaluate({}, photos)
     np.testing.assert_allclose(alone.psnr["bicubic"], together.psnr["bicubic"], atol=1e-9)
+
+
+# --- rows: one enlargement, several protocols
+
+
+@pytest.mark.filterwarnings("ignore:.*skipped")
+def test_one_enlargement_is_scored_by_every_protocol_as_evaluate_scores_it(tmp_path, monkeypatch):
+    photos, _ = write(tmp_path / "p", MIXED)
+    Image.open(tmp_path / "p" / "01.png").convert("L").save(tmp_path / "p" / "01.png")
+    (tmp_path / "p" / "02.png").write_bytes(b"no photo")
+    protocols = list(evaluation.PROTOCOLS.values())
+    models_ = {"bicubic": models.bicubic(), "nearest": models.nearest()}
+    expected = [evaluate(models_, photos, protocol) for protocol in protocols]
+    enlarged, predict = [], evaluation.predict
+
+    def counted(model, images):
+        enlarged.append((model, len(images)))
+        return predict(model, images)
+
+    monkeypatch.setattr(evaluation, "predict", counted)
+    rows = list(evaluation.scored(models_, photos, protocols))
+    assert len(rows) == 2 * 2 * 5
+    for model in models_.values():
+        assert sum(count for one, count in enlarged if one is model) == 5
+    assert {row.place for row in rows} == {0, 1, 3, 4, 5}
+    assert all(row.lpips is None for row in rows)
+    found = evaluation.collected(rows, photos)
+    assert list(found) == protocols
+    for ours, theirs in zip(found.values(), expected, strict=True):
+        assert ours.names == theirs.names
+        for name in models_:
+            np.testing.assert_array_equal(ours.psnr[name], theirs.psnr[name])
+            np.testing.assert_array_equal(ours.ssim[name], theirs.ssim[name])
+
+
+def test_protocols_that_need_two_enlargements_are_refused(tmp_path):
+    photos, _ = write(tmp_path / "p", [(32, 32)])
+    for other in (Protocol(size=16), Protocol(kernel="box")):
+        with pytest.raises(ValueError, match="one enlargement cannot serve"):
+            next(evaluation.scored({}, photos, [Protocol(), other]))
 
 
 # --- summaries

@@ -1,43 +1,35 @@
-"""Write constraints.txt: one exact version of every package in this environment.
+"""Write constraints.txt: exact versions for every Python and platform of the book.
 
-    python -m tools.lock
+    pip install uv
+    python -m tools.lock                             # keeps each pin that still fits
+    python -m tools.lock --upgrade-package pillow    # or --upgrade, for all
 
-Packages whose locked version needs a newer Python than the book's oldest get a
-marker, so that an older Python chooses a version that it can run.
+One resolution covers everything from Python 3.10.0 on. Where a release cannot run on
+an older Python, patch releases included, that Python has a pin of its own beside it.
 """
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
-from importlib.metadata import distributions
 from pathlib import Path
 
-from packaging.specifiers import SpecifierSet
-
 ROOT = Path(__file__).parents[1]
-PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-#: Not the book's: what a virtual environment brings, and the book's own package.
-LEFT_OUT = {"pip", "srlib"}
+COMPILE = ("pip", "compile", "--quiet", "--universal", "--python-version", "3.10")
+#: What is written names no index and no path: only versions and markers.
+PLAIN = ("--no-annotate", "--no-emit-index-url", "--no-emit-find-links")
+HEADER = ("--custom-compile-command", "python -m tools.lock")
+FILES = ("requirements.txt", "pyproject.toml", "--output-file", "constraints.txt")
 
 
-def line(name: str, version: str, requires_python: str) -> str:
-    """One line of the lock, with a marker where the oldest Pythons are left behind."""
-    allowed = [p for p in PYTHONS if SpecifierSet(requires_python or "").contains(f"{p}.99")]
-    marker = "" if allowed == list(PYTHONS) else f' ; python_version >= "{allowed[0]}"'
-    return f"{name}=={version}{marker}"
-
-
-def main() -> int:
-    """Write the lock."""
-    found = {}
-    for dist in distributions():
-        name = dist.metadata["Name"].lower().replace("_", "-")
-        if name not in LEFT_OUT:
-            found[name] = line(name, dist.version, dist.metadata.get("Requires-Python", ""))
-    head = "# The full lock of `make book` and `make test`, written by tools/lock.py.\n"
-    (ROOT / "constraints.txt").write_text(head + "\n".join(found[n] for n in sorted(found)) + "\n")
-    return 0
+def main(options: list[str]) -> int:
+    """Write the lock; ``options`` go to uv as they are."""
+    uv = shutil.which("uv")
+    if uv is None:
+        sys.exit("tools.lock needs the program uv, which makes the lock: pip install uv")
+    return subprocess.run([uv, *COMPILE, *PLAIN, *HEADER, *FILES, *options], cwd=ROOT).returncode
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

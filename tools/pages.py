@@ -99,11 +99,10 @@ def _recipe(recipe: dict) -> str:
 
 def _card(card: dict) -> str:
     from srlib.book.standings import training_seconds
+    from srlib.models.cards import phases as from_last_to_first
 
     data, machine = card["data"], card["machine"]
-    phases = [card]
-    while "before" in phases[0]:
-        phases.insert(0, phases[0]["before"])
+    phases = [*from_last_to_first(card)][::-1]
     rows = [
         ["what", card["summary"]],
         ["architecture", f"`{card['architecture']}` {card['options'] or ''}"],

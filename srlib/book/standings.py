@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from srlib.book import results
-from srlib.models import zoo
+from srlib.models import cards
 
 #: How the benchmark names a network that is asked eight times.
 ENSEMBLE = ", self-ensemble"
@@ -72,8 +72,7 @@ def training_data(card: dict[str, Any]) -> str:
 
 def training_seconds(card: dict[str, Any]) -> float:
     """Of all phases that led to the weights of a card."""
-    before = card.get("before")
-    return card["seconds"] + (training_seconds(before) if before else 0)
+    return sum(phase["seconds"] for phase in cards.phases(card))
 
 
 def _published() -> list[Standing]:
@@ -95,7 +94,7 @@ def _published() -> list[Standing]:
 
 def _measured() -> list[Standing]:
     benchmark = results.read("benchmark")
-    shipped = {name: zoo.card(name) for name in zoo.available()}
+    shipped = {name: cards.card(name) for name in cards.available()}
     about = BASELINES | {n: (c["parameters"], training_data(c)) for n, c in shipped.items()}
     second = {row["model"]: row for row in benchmark["Set14 y"]["summary"]}
     rows = []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srlib._lazy import lazily
-from srlib.data import photoset
+from srlib.data import download, photoset
 from srlib.data.pairing import Pairs, as_float, centre, even, pair, pairs, square
 from srlib.data.photoset import PhotoSet
 from srlib.errors import PhotoError
@@ -50,14 +50,12 @@ def photos(source: str | os.PathLike = "embedded", split: str = "train", **optio
     Raises:
         PhotoError: when there is nothing usable, saying what to do.
     """
-    from srlib.data import download  # only those who download need its machinery
-
     if split not in (*photoset.SPLITS, "all"):
         raise ValueError(f"split must be 'train', 'test' or 'all', not {split!r}")
     if source == "embedded":
         return photoset.embedded(split, **options)
     if source in download.DATASETS:
-        return download.DATASETS[source](split, **options)
+        return download.photos(source, split, **options)
     path = Path(source)
     if photoset.has_splits(path):
         return photoset.tree(path, split, **options)

@@ -91,20 +91,16 @@ def pairs(
     Unreadable and too small photos are skipped with a named, counted warning.
     """
     photos = photos.take(limit)
-    low, high, names, labels = [], [], [], []
+    kept = []
     for index, (path, label) in enumerate(zip(photos.paths, photos.labels, strict=True)):
         try:
-            small, large = pair(photos[index], size, kernel)
+            kept.append((*pair(photos[index], size, kernel), path.name, label))
         except PhotoError as error:
             photos.skip(index, str(error))
-            continue
-        low.append(small)
-        high.append(large)
-        names.append(path.name)
-        labels.append(label)
-    if not low:
+    if not kept:
         raise PhotoError(f"{photos.source}: none of its {len(photos)} photos could be used")
-    return Pairs(np.stack(low), np.stack(high), names, labels)
+    low, high, names, labels = zip(*kept, strict=True)
+    return Pairs(np.stack(low), np.stack(high), list(names), list(labels))
 
 
 def as_float(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:

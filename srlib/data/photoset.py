@@ -7,6 +7,7 @@ photos costs their names. Taught in chapter 1.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -16,15 +17,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from srlib.errors import PhotoError
+from srlib.errors import PhotoError, one_line
 
 #: Endings that are looked at; whether a file *is* an image is found by opening it.
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
-
-
 SPLITS = ("train", "test")
-
-
 EMBEDDED = Path(__file__).parent / "embedded"
 
 
@@ -46,11 +43,13 @@ def read_photo(path: str | os.PathLike) -> np.ndarray:
         with Image.open(path) as image:
             return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
     except Image.DecompressionBombError as error:
-        raise PhotoError(f"{path}: too many pixels to be a photo ({error})") from error
+        why = f"too many pixels to be a photo ({error}); cut it into parts first"
+        raise PhotoError(f"{path}: {why}") from error
     except FileNotFoundError as error:
-        raise PhotoError(f"{path}: no such file") from error
+        raise PhotoError(f"{path}: no such file; check the name") from error
     except Exception as error:  # Pillow's decoders raise almost anything
-        raise PhotoError(f"{path}: cannot be read as an image ({error})") from error
+        why = f"cannot be read as an image ({one_line(error)}); get it anew, or leave it out"
+        raise PhotoError(f"{path}: {why}") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -159,11 +158,8 @@ class PhotoSet:
 
     def mean_pixels(self, sample: int = 64) -> int:
         """Pixels of a photo on average, from the headers of a seeded sample."""
-        total = 0
-        for path in (chosen := self.take(sample)).paths:
-            with Image.open(path) as image:
-                total += image.width * image.height
-        return total // len(chosen)
+        chosen = self.take(sample).paths
+        return sum(math.prod(_size(path)) for path in chosen) // len(chosen)
 
     def names_digest(self) -> str:
         """Twelve hex digits of the files' names: enough to tell two sets apart quickly."""
@@ -195,39 +191,38 @@ def scan(files: Iterable[tuple[Path, str]], source: str, split: str, smallest: i
     Raises:
         PhotoError: when nothing is left.
     """
-    paths, labels, skipped = [], [], {}
-    for path, label in files:
-        reason = _unusable(path, smallest)
-        if reason:
-            skipped[str(path)] = reason
-        else:
-            paths.append(path)
-            labels.append(label)
-    if not paths:
-        first = next(iter(skipped.items()), None)
-        why = f"; the first of {len(skipped)} left out, {first[0]}: {first[1]}" if first else ""
+    kept, skipped = [], {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow, about very large images
+        for path, label in files:
+            try:
+                width, height = _size(path)
+            except Exception as error:
+                skipped[str(path)] = f"not an image that can be opened ({type(error).__name__})"
+                continue
+            if min(width, height) < smallest:
+                skipped[str(path)] = f"{width}x{height} pixels, smaller than {smallest}"
+            else:
+                kept.append((path, label))
+    reasons = [f"{Path(path).name}: {why}" for path, why in skipped.items()]
+    if not kept:
+        why = f"; the first of {len(reasons)} left out, {reasons[0]}" if reasons else ""
         raise PhotoError(
             f"{source}: no usable photos{why}. Expected image files "
             f"({', '.join(sorted(SUFFIXES))}) of at least {smallest} pixels a side"
         )
     if skipped:
-        shown = "; ".join(f"{Path(p).name}: {why}" for p, why in list(skipped.items())[:5])
+        shown = "; ".join(reasons[:5])
         more = f"; and {len(skipped) - 5} more" if len(skipped) > 5 else ""
         warnings.warn(f"{source}: skipped {len(skipped)} files ({shown}{more})", stacklevel=2)
-    return PhotoSet(source, split, tuple(paths), tuple(labels), skipped)
+    paths, labels = zip(*kept, strict=True)
+    return PhotoSet(source, split, paths, labels, skipped)
 
 
-def _unusable(path: Path, smallest: int) -> str | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Pillow, about very large images
-            with Image.open(path) as image:
-                width, height = image.size
-    except Exception as error:
-        return f"not an image that can be opened ({type(error).__name__})"
-    if min(width, height) < smallest:
-        return f"{width}x{height} pixels, smaller than {smallest}"
-    return None
+def _size(path: Path) -> tuple[int, int]:
+    """Width and height by the file's header."""
+    with Image.open(path) as image:
+        return image.size
 
 
 def images_below(folder: Path) -> Iterator[Path]:

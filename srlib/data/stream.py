@@ -114,15 +114,7 @@ def dataset(
         raise ValueError(f"part {mine} of {parts} equal parts of {batch_size}: there is none")
     share = batch_size // parts
     sizes = tuple(size) if isinstance(size, Sequence) else (size,)
-    fixed = [side // 2 for side in sizes if side]
-    if crop is None:
-        if len(sizes) > 1 or not fixed:
-            raise ValueError("crop must be given where photos have several sizes")
-        crop = fixed[0]
-    if not 0 < crop <= min(fixed, default=crop):
-        raise ValueError(
-            f"crop must be between 1 and {min(fixed)} low-resolution pixels, not {crop}"
-        )
+    crop = _checked_crop(crop, sizes)
     count = len(photos)
     store = _PairStore(photos, sizes, kernel, cache)
 
@@ -147,6 +139,19 @@ def dataset(
     samples = tf.data.Dataset.range(start * share, np.iinfo(np.int64).max // parts)
     samples = samples.map(sample, num_parallel_calls=tf.data.AUTOTUNE)
     return samples.batch(share, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def _checked_crop(crop: int | None, sizes: tuple[int | None, ...]) -> int:
+    """The side of the crops in low-resolution pixels, which every truth must hold."""
+    fixed = [side // 2 for side in sizes if side]
+    if crop is None:
+        if len(sizes) > 1 or not fixed:
+            raise ValueError("crop must be given where photos have several sizes")
+        crop = fixed[0]
+    if not 0 < crop <= min(fixed, default=crop):
+        limits = f"between 1 and {min(fixed)}" if fixed else "1 or more"
+        raise ValueError(f"crop must be {limits} low-resolution pixels, not {crop}")
+    return crop
 
 
 def _turn(image: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:

@@ -6,6 +6,7 @@ For ``srlib.export``, which checks what they write. Taught in chapter 11.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import logging
 import re
@@ -13,28 +14,26 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from srlib._backend import _stderr_to_nowhere, keras, tf
+from srlib.errors import SrlibError
 
 INPUT, OUTPUT = "low", "high"
-
-
 #: Of ONNX's operations: a version that engines have known since 2022.
 OPSET = 17
-
-
 _SIGNATURE = "serving_default"  # the name that TF Serving and LiteRT look for
-
-
 _EXTRA = Path("assets.extra", "srlib.json")  # the folder that a SavedModel leaves to others
-
-
 Runner = Callable[[np.ndarray], np.ndarray]
 
 
-def _write_onnx(network: keras.Model, function: Callable, about: dict, aside: Path) -> None:
+class ExportError(SrlibError):
+    """A network that cannot be exported; the message says where to, why and what to do."""
+
+
+def _write_onnx(network: keras.Model, function: Any, about: dict, aside: Path) -> None:
     import onnx
     import tf2onnx
 
@@ -160,6 +159,35 @@ FORMATS: dict[str, Format] = {
         "", (), (), _write_saved_model, _run_saved_model, _saved_model_metadata
     ),
 }  # fmt: skip
+
+
+def format_of(path: Path, format: str | None) -> str:
+    """The format that is asked for, or else the one of the path's ending."""
+    by_ending = {kind.ending: name for name, kind in FORMATS.items()}
+    found = by_ending.get(path.suffix.lower())
+    if format is not None and format not in FORMATS:
+        raise ExportError(f"{path}: unknown format {format!r}; choose one of {', '.join(FORMATS)}")
+    if format is None and found is None:
+        raise ExportError(
+            f"{path}: cannot tell the format from the ending {path.suffix}; use .onnx, .tflite, "
+            f"or none for a SavedModel folder, or say which: {', '.join(FORMATS)}"
+        )
+    if format is not None and path.suffix and found not in (None, format):
+        raise ExportError(f"{path}: the ending is that of {found}, not of {format}")
+    return format or found or ""
+
+
+def need(name: str, target: Path) -> None:
+    """Refuse, naming what to install, where a library is not there."""
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0].replace("_", "-")
+        extra = "litert" if package == "ai-edge-litert" else "onnx"
+        raise ExportError(
+            f"{target}: needs {package}, which cannot be imported here ({error}); "
+            f'install it: python -m pip install "srlib[{extra}]"'
+        ) from error
 
 
 @contextlib.contextmanager

@@ -12,14 +12,14 @@ import io
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from srlib.imagefile import sixteen_bit
-from srlib.imagefile.channels import plain, to_array, to_image
+from srlib.imagefile import png
 from srlib.imagefile.metadata import Metadata, png_chunks
+from srlib.imagefile.picture import Picture, to_image
 
 #: Formats of which Pillow gives the frames in their order of time.
 ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
@@ -44,22 +44,10 @@ def plays(image: Image.Image) -> int:
     return min(int(loop or 0), 65535)
 
 
-def frames(image: Image.Image) -> Iterator[tuple[np.ndarray, str, float]]:
-    """Every frame, whole: ``(H, W, C)`` uint8, its kind, and milliseconds.
-
-    All have the size and kind of the first; a GIF's are RGBA, because later
-    frames may be transparent where the first is not.
-    """
-    size, kind = image.size, "RGBA" if image.format == "GIF" else None
+def frame_indices(image: Image.Image) -> range:
+    """Where :meth:`PIL.Image.Image.seek` finds them; a PNG may begin with one that is not shown."""
     first = 1 if image.info.get("default_image") else 0
-    for index in range(first, first + frame_count(image)):
-        image.seek(index)
-        image.load()
-        frame = image if image.size == size else image.crop((0, 0, *size))
-        frame = plain(frame)
-        kind = kind or frame.mode
-        frame = frame if frame.mode == kind else frame.convert(kind)
-        yield to_array(frame), kind, float(image.info.get("duration", 0) or 0)
+    return range(first, first + frame_count(image))
 
 
 class _Frames:
@@ -85,44 +73,43 @@ class _Frames:
 
 
 class PngFrames(_Frames):
-    """Writes an animated PNG."""
+    """Writes an animated PNG; see :class:`WebPFrames`."""
 
-    def __init__(self, file: BinaryIO, size: tuple[int, int], metadata: Metadata, loop: int):
+    def __init__(self, file: BinaryIO, like: Picture, metadata: Metadata, plays: int):
         super().__init__()
-        self._file, self._size, self._loop = file, size, loop
-        self._extra = png_chunks(metadata)
+        self._file, self._plays = file, plays
         self._count = self._sequence = 0
+        height, width = like.pixels.shape[:2]
+        file.write(png.SIGNATURE + png.header(width, height, like.kind, 8))
+        self._control_at = file.tell()
+        file.write(self._control() + png_chunks(metadata))
 
-    def add(self, pixels: np.ndarray, kind: str, milliseconds: float) -> None:
+    def add(self, picture: Picture) -> None:
         """Append one frame."""
-        left, top, part = self._changed(pixels)
+        left, top, part = self._changed(picture.pixels)
         content = io.BytesIO()
-        to_image(part, kind).save(content, "PNG")
+        to_image(part, picture.kind).save(content, "PNG")
         content.seek(0)
-        packed = b"".join(data for name, data in sixteen_bit.chunks(content) if name == b"IDAT")
-        if not self._count:
-            self._file.write(sixteen_bit.SIGNATURE + sixteen_bit.image_header(*self._size, kind, 8))
-            self._control_at = self._file.tell()
-            self._file.write(self._control() + self._extra)
+        packed = b"".join(data for name, data in png.chunks(content) if name == b"IDAT")
         height, width = part.shape[:2]
-        time = _ratio(milliseconds)
+        time = _ratio(picture.milliseconds)
         self._put(b"fcTL", struct.pack(">IIIIHHBB", width, height, left, top, *time, 0, 0))
         if self._count:
             self._put(b"fdAT", packed)
         else:
-            self._file.write(sixteen_bit.chunk(b"IDAT", packed))
+            self._file.write(png.chunk(b"IDAT", packed))
         self._count += 1
 
     def _put(self, name: bytes, data: bytes) -> None:
-        self._file.write(sixteen_bit.chunk(name, struct.pack(">I", self._sequence) + data))
+        self._file.write(png.chunk(name, struct.pack(">I", self._sequence) + data))
         self._sequence += 1
 
     def _control(self) -> bytes:
-        return sixteen_bit.chunk(b"acTL", struct.pack(">II", self._count, self._loop))
+        return png.chunk(b"acTL", struct.pack(">II", self._count, self._plays))
 
     def finish(self) -> None:
         """Complete the file."""
-        self._file.write(sixteen_bit.chunk(b"IEND", b""))
+        self._file.write(png.chunk(b"IEND", b""))
         self._file.seek(self._control_at)
         self._file.write(self._control())
 
@@ -138,20 +125,28 @@ def _ratio(milliseconds: float) -> tuple[int, int]:
 
 
 class WebPFrames(_Frames):
-    """Writes an animated WebP."""
+    """Writes an animated WebP.
+
+    Args:
+        file: open, empty, and able to seek.
+        like: of the size and kind of all frames.
+        metadata: of the whole.
+        plays: how often it is shown; 0 for ever.
+        quality: options for Pillow.
+    """
 
     def __init__(
-        self, file: BinaryIO, size: tuple[int, int], metadata: Metadata, loop: int, **quality
+        self, file: BinaryIO, like: Picture, metadata: Metadata, plays: int, **quality: Any
     ):
         super().__init__()
         self._file, self._metadata, self._quality = file, metadata, quality
-        self._transparent, self._time = False, 0.0
-        width, height = size
-        self._canvas = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+        self._transparent, self._time = like.kind.endswith("A"), 0.0
+        height, width = like.pixels.shape[:2]
+        self._canvas = _three_bytes(width - 1, height - 1)
         file.write(b"RIFF\0\0\0\0WEBP" + self._header())
         if metadata.icc:
             file.write(_riff(b"ICCP", metadata.icc))
-        file.write(_riff(b"ANIM", struct.pack("<IH", 0, loop)))
+        file.write(_riff(b"ANIM", struct.pack("<IH", 0, plays)))
 
     def _header(self) -> bytes:
         kept = self._metadata
@@ -159,24 +154,21 @@ class WebPFrames(_Frames):
         flags |= 0x08 * bool(kept.exif) | 0x04 * bool(kept.xmp)
         return _riff(b"VP8X", struct.pack("<I", flags) + self._canvas)
 
-    def add(self, pixels: np.ndarray, kind: str, milliseconds: float) -> None:
+    def add(self, picture: Picture) -> None:
         """Append one frame."""
-        left, top, part = self._changed(pixels, even=True)
+        left, top, part = self._changed(picture.pixels, even=True)
         content = io.BytesIO()
-        to_image(part, kind).save(content, "WEBP", **self._quality)
-        data = content.getvalue()
+        to_image(part, picture.kind).save(content, "WEBP", **self._quality)
         coded = b"".join(
             _riff(name, chunk)
-            for name, chunk in riff_chunks(data)
+            for name, chunk in riff_chunks(content.getvalue())
             if name in (b"ALPH", b"VP8 ", b"VP8L")
         )
-        self._transparent |= kind.endswith("A")
-        start, self._time = round(self._time), self._time + milliseconds  # rounding adds up to none
-        time = min(max(0, round(self._time) - start), _TOP_DURATION)
+        start, self._time = round(self._time), self._time + picture.milliseconds
+        time = min(max(0, round(self._time) - start), _TOP_DURATION)  # rounding adds up to none
         height, width = part.shape[:2]
-        numbers = (left // 2, top // 2, width - 1, height - 1, time)
-        packed = b"".join(struct.pack("<I", number)[:3] for number in numbers)
-        self._file.write(_riff(b"ANMF", packed + b"\x02" + coded))  # 2: replace, do not blend
+        place = _three_bytes(left // 2, top // 2, width - 1, height - 1, time)
+        self._file.write(_riff(b"ANMF", place + b"\x02" + coded))  # 2: replace, do not blend
 
     def finish(self) -> None:
         """Complete the file."""
@@ -186,7 +178,11 @@ class WebPFrames(_Frames):
             self._file.write(_riff(b"XMP ", self._metadata.xmp))
         size = self._file.tell()
         self._file.seek(4)
-        self._file.write(struct.pack("<I", size - 8) + b"WEBP" + self._header())
+        self._file.write(struct.pack("<I", size - 8))
+
+
+def _three_bytes(*numbers: int) -> bytes:
+    return b"".join(struct.pack("<I", number)[:3] for number in numbers)
 
 
 def _riff(name: bytes, data: bytes) -> bytes:

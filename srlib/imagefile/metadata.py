@@ -14,10 +14,11 @@ import re
 import struct
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from srlib.imagefile import sixteen_bit, tiff
+from srlib.imagefile import png, tiff
 
 _XMP_TEXT = "XML:com.adobe.xmp"
 _AFTER_PREVIEWS = b"</xmp:Thumbnails>"
@@ -59,7 +60,7 @@ class Metadata:
         """Only what colours and orientation need."""
         return Metadata(self.icc, self.colour, orientation=self.orientation)
 
-    def enlarged(self, width: int, height: int) -> Metadata:
+    def resized(self, width: int, height: int) -> Metadata:
         """The same for an upright picture of another size."""
         exif = None
         if self.exif:
@@ -152,7 +153,7 @@ def _of_tiff(image: Image.Image, path: str | os.PathLike | None) -> dict[str, by
 def _colour_chunks(path: str | os.PathLike) -> tuple[tuple[bytes, bytes], ...]:
     kept = []
     with open(path, "rb") as file:
-        for name, data in sixteen_bit.chunks(file):
+        for name, data in png.chunks(file):
             if name == b"IDAT":
                 break
             if name in _COLOUR_CHUNKS:
@@ -160,13 +161,13 @@ def _colour_chunks(path: str | os.PathLike) -> tuple[tuple[bytes, bytes], ...]:
     return tuple(kept)
 
 
-def _resolution(dpi: object) -> tuple[float, float] | None:
+def _resolution(dpi: Any) -> tuple[float, float] | None:
     try:
-        pair = tuple(float(value) for value in dpi)
+        across, down = (float(value) for value in dpi)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    sane = len(pair) == 2 and all(math.isfinite(value) and 1 <= value < 65535 for value in pair)
-    return pair if sane else None
+    sane = all(math.isfinite(value) and 1 <= value < 65535 for value in (across, down))
+    return (across, down) if sane else None
 
 
 def _revised_xmp(xmp: bytes, width: int, height: int) -> bytes:
@@ -239,9 +240,7 @@ def png_chunks(metadata: Metadata) -> bytes:
     Image.new("L", (1, 1)).save(file, "PNG", **save_options(metadata, "png"))
     file.seek(0)
     own = (b"IHDR", b"IDAT", b"IEND")
-    return b"".join(
-        sixteen_bit.chunk(name, data) for name, data in sixteen_bit.chunks(file) if name not in own
-    )
+    return b"".join(png.chunk(name, data) for name, data in png.chunks(file) if name not in own)
 
 
 def tiff_tags(metadata: Metadata) -> tuple[str, tiff.Directory]:

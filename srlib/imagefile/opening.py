@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from PIL import Image
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from srlib.errors import PhotoError, one_line
 
@@ -26,7 +26,7 @@ _ALIKE = ({"JPEG", "MPO"}, {"BMP", "DIB"})
 _RAW = {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"}
 _DNG_VERSION = 50706
 #: A longer canvas can be claimed, but not filled; its decoder would work for minutes.
-_LONGEST_WEBP = 16_383
+LONGEST_WEBP = 16_383
 _STRUCTURE, _PLANES, _BITS, _SUBFILE = 284, 2, 258, 254
 _HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
@@ -38,14 +38,15 @@ def describe(path: str | os.PathLike) -> str:
 
 
 @contextlib.contextmanager
-def reading(path: str | os.PathLike) -> Iterator[None]:
+def read_errors(path: str | os.PathLike) -> Iterator[None]:
     """Turn whatever decoders raise into one line about the file."""
     name = describe(path)
     try:
         yield
     except PhotoError as error:
         text = str(error)
-        raise error if text.startswith(name) else PhotoError(f"{name}: {text}") from error
+        named = text.startswith(f"{name}: ")
+        raise error if named else PhotoError(f"{name}: {text}") from error
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise PhotoError(
@@ -69,34 +70,33 @@ def check_file(path: str | os.PathLike) -> None:
     Raises:
         PhotoError: naming the file.
     """
-    name = describe(path)
-    try:
-        status = os.stat(path)
-    except FileNotFoundError as error:
-        if os.path.islink(path):
-            raise PhotoError(f"{name}: is a link to a file that is not there") from error
-        raise PhotoError(f"{name}: no such file; check the name") from error
-    except PermissionError as error:
-        raise PhotoError(f"{name}: no permission to read it; change its access rights") from error
-    except (OSError, ValueError) as error:  # a name with a zero byte, a loop of links
-        raise PhotoError(f"{name}: cannot be looked at ({one_line(error)})") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise PhotoError(f"{name}: is a folder; name an image file")
-    if not stat.S_ISREG(status.st_mode):
-        raise PhotoError(f"{name}: is a pipe or a device; name an image file")
-    if not status.st_size:
-        raise PhotoError(f"{name}: is empty; get it anew")
+    with read_errors(path):
+        try:
+            status = os.stat(path)
+        except FileNotFoundError as error:
+            if os.path.islink(path):
+                raise PhotoError("is a link to a file that is not there") from error
+            raise PhotoError("no such file; check the name") from error
+        except PermissionError:
+            raise
+        except (OSError, ValueError) as error:  # a name with a zero byte, a loop of links
+            raise PhotoError(f"cannot be looked at ({one_line(error)})") from error
+        if stat.S_ISDIR(status.st_mode):
+            raise PhotoError("is a folder; name an image file")
+        if not stat.S_ISREG(status.st_mode):
+            raise PhotoError("is a pipe or a device; name an image file")
+        if not status.st_size:
+            raise PhotoError("is empty; get it anew")
 
 
-def open_image(path: str | os.PathLike) -> Image.Image:
-    """Open an image file and look at its header alone.
+def open_image(path: str | os.PathLike) -> ImageFile.ImageFile:
+    """Open an image file that :func:`check_file` has passed, and look at its header alone.
 
     Raises:
         PhotoError: when it is no image, one that its name does not promise, or
             one that cannot be enlarged.
     """
-    check_file(path)
-    with reading(path):
+    with read_errors(path):
         ending = os.path.splitext(os.fsdecode(path))[1].lower()
         if ending in _RAW:
             raise PhotoError("is a camera's raw file; develop it to TIFF or JPEG first")
@@ -108,10 +108,10 @@ def open_image(path: str | os.PathLike) -> Image.Image:
         except Image.UnidentifiedImageError as error:
             raise PhotoError(_why_not(path)) from error
         try:
-            _check_name(image.format, ending)
-            if image.format == "TIFF":
+            _check_name(image.format or "", ending)
+            if isinstance(image, TiffImagePlugin.TiffImageFile):
                 _check_tiff(image)
-            if image.format == "WEBP" and max(image.size) > _LONGEST_WEBP:
+            if image.format == "WEBP" and max(image.size) > LONGEST_WEBP:
                 raise PhotoError("claims a side that no WebP has; it is damaged: get it anew")
         except BaseException:
             image.close()
@@ -129,7 +129,7 @@ def _check_name(format: str, ending: str) -> None:
     raise PhotoError(f"is a {format} image that is named {ending}; rename it to {usual}")
 
 
-def _check_tiff(image: Image.Image) -> None:
+def _check_tiff(image: TiffImagePlugin.TiffImageFile) -> None:
     tags = image.tag_v2
     if _DNG_VERSION in tags:
         raise PhotoError("is a camera's raw file; develop it to TIFF or JPEG first")

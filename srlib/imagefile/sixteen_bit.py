@@ -1,27 +1,20 @@
-"""Pictures of 16 bits: read to the last bit, and written as PNG.
+"""Pictures of 16 bits, read to the last bit.
 
 Pillow keeps grey of 16 bits, but silently halves colour to 8. Its decoders can
-be asked twice, though, once for each byte. Source for PNG: W3C, "Portable
-Network Graphics (PNG) Specification", third edition, 2025. Taught in chapter 10.
+be asked twice, though, once for each byte. Taught in chapter 10.
 """
 
 from __future__ import annotations
 
-import struct
 import sys
-import zlib
-from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
-from PIL import Image
-
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_COLOUR_TYPES = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
-_BAND = 64
+from PIL import Image, ImageFile
 
 
-def is_deep(image: Image.Image) -> bool:
+def has_16_bits(image: Image.Image) -> bool:
     """Whether an opened, not yet loaded, image has 16 bits that :func:`read` can keep."""
     return is_grey(image) or bool(_raw_mode(image))
 
@@ -44,7 +37,7 @@ def _raw_mode(image: Image.Image) -> str:
     return ""
 
 
-def read(image: Image.Image, again: Callable[[], Image.Image]) -> tuple[np.ndarray, str]:
+def read(image: Image.Image, again: Callable[[], ImageFile.ImageFile]) -> tuple[np.ndarray, str]:
     """Read a picture of 16 bits.
 
     Args:
@@ -57,11 +50,12 @@ def read(image: Image.Image, again: Callable[[], Image.Image]) -> tuple[np.ndarr
     """
     if is_grey(image):
         return _grey(image)
+    assert isinstance(image, ImageFile.ImageFile)  # grey alone is had without a file
     raw = _raw_mode(image)
     if raw == "LA;16B":  # four bytes a pixel, as RGBA of 8 bits has
         four = _decoded(image, "RGBA").astype(np.uint16)
         return four[..., ::2] << 8 | four[..., 1::2], "LA"
-    top = image.tile[0][3][1] if image.format == "PPM" else 65535
+    top = cast(Any, image.tile)[0][3][1] if image.format == "PPM" else 65535
     big = raw[-1] == "B" or (raw[-1] == "N" and sys.byteorder == "big")
     base = raw.replace("RGBa", "RGBA")[:-1]  # Pillow would divide by alpha in 8 bits
     pixels = _decoded(image, base + "LB"[big]).astype(np.uint16)
@@ -77,10 +71,10 @@ def read(image: Image.Image, again: Callable[[], Image.Image]) -> tuple[np.ndarr
     return pixels, image.mode
 
 
-def _decoded(image: Image.Image, raw: str) -> np.ndarray:
+def _decoded(image: ImageFile.ImageFile, raw: str) -> np.ndarray:
     """Decode, taking the bytes of each pixel as ``raw`` says."""
-    tiles = []
-    for tile in image.tile:
+    tiles: Any = []
+    for tile in cast(Any, image.tile):
         codec, extents, offset, arguments = tile
         if codec == "ppm":
             codec, arguments = "raw", (raw, 0, 1)
@@ -97,7 +91,7 @@ def _grey(image: Image.Image) -> tuple[np.ndarray, str]:
     twelve = "I;12" in str(getattr(image, "tile", ""))
     white_is_zero = hasattr(image, "tag_v2") and image.tag_v2.get(262) == 0
     image.load()
-    pixels = np.asarray(image).clip(0, 65535).astype(np.uint16)[..., None]
+    pixels: np.ndarray = np.asarray(image).clip(0, 65535).astype(np.uint16)[..., None]
     if twelve:
         pixels = pixels << 4 | pixels >> 8
     if white_is_zero:
@@ -118,64 +112,3 @@ def _divided_by_alpha(pixels: np.ndarray) -> np.ndarray:
         plane = pixels[..., channel] * 65535.0 / alpha[..., 0]
         pixels[..., channel] = np.rint(plane.clip(0, 65535))
     return pixels
-
-
-def chunk(name: bytes, data: bytes) -> bytes:
-    """One chunk of a PNG file."""
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
-def chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """Names and contents of a PNG file's chunks; it ends where the file does not go on."""
-    if file.read(8) != SIGNATURE:
-        return
-    while len(head := file.read(8)) == 8:
-        length, name = struct.unpack(">I4s", head)
-        data = file.read(min(length, 1 << 31))
-        if len(data) != length:
-            return
-        yield name, data
-        file.seek(4, 1)
-
-
-def image_header(width: int, height: int, kind: str, bits: int) -> bytes:
-    """The chunk that a PNG file begins with."""
-    return chunk(
-        b"IHDR", struct.pack(">IIBBBBB", width, height, bits, _COLOUR_TYPES[kind], 0, 0, 0)
-    )
-
-
-def write_png(file: BinaryIO, pixels: np.ndarray, kind: str, extra: bytes = b"") -> None:
-    """Write a PNG file of 16 bits.
-
-    Args:
-        file: open and empty.
-        pixels: uint16 ``(H, W, C)``.
-        kind: ``"L"``, ``"LA"``, ``"RGB"`` or ``"RGBA"``.
-        extra: chunks that belong before the pixels.
-    """
-    height, width, channels = pixels.shape
-    file.write(SIGNATURE + image_header(width, height, kind, 16) + extra)
-    packer = zlib.compressobj(6)
-    above = np.zeros((1, width * channels * 2), np.uint8)
-    for top in range(0, height, _BAND):
-        rows = pixels[top : top + _BAND].astype(">u2").view(np.uint8).reshape(-1, above.shape[1])
-        packed = packer.compress(_filtered(rows, above, 2 * channels).tobytes())
-        above = rows[-1:]
-        if packed:
-            file.write(chunk(b"IDAT", packed))
-    file.write(chunk(b"IDAT", packer.flush()) + chunk(b"IEND", b""))
-
-
-def _filtered(rows: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
-    """Each row by PNG's filter (Sub, Up or Paeth) that leaves the smallest differences."""
-    up = np.concatenate((above, rows[:-1]))
-    left, corner = (np.pad(part, ((0, 0), (step, 0)))[:, : part.shape[1]] for part in (rows, up))
-    a, b, c = (part.astype(np.int16) for part in (left, up, corner))
-    to_a, to_b, to_c = np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)
-    paeth = np.where((to_a <= to_b) & (to_a <= to_c), left, np.where(to_b <= to_c, up, corner))
-    options = np.stack([rows - left, rows - up, rows - paeth])
-    costs = np.abs(options.view(np.int8).astype(np.int16)).sum(axis=-1, dtype=np.int64)
-    best = costs.argmin(axis=0)
-    chosen = options[best, np.arange(len(rows))]
-    return np.concatenate((np.array([1, 2, 4], np.uint8)[best][:, None], chosen), axis=1)

@@ -40,10 +40,10 @@ _MOST = 1 << 26
 
 
 class Entry(NamedTuple):
-    """The value of a tag: TIFF's type, how many, and their bytes."""
+    """A tag: TIFF's type, how many values, and their bytes."""
 
     type: int
-    count: int
+    number: int  # of values
     data: bytes
 
 
@@ -53,7 +53,7 @@ Directory = dict[int, "Entry | Directory"]
 class _Place(NamedTuple):
     tag: int
     type: int
-    count: int
+    number: int  # of values
     entry: int  # where the twelve bytes of the entry are
     value: int  # where its value is
 
@@ -99,14 +99,14 @@ def load(data) -> tuple[str, Directory]:
 def _load(data, order: str, at: int, left: list[int], depth: int = 0) -> Directory:
     directory: Directory = {}
     for place in _places(data, order, at):
-        size = _SIZES.get(place.type, 0) * place.count
+        size = _SIZES.get(place.type, 0) * place.number
         value = bytes(data[place.value : place.value + size]) if size <= left[0] else b""
         if not size or len(value) != size or place.tag in directory:
             continue
         left[0] -= size
         if place.tag not in _BRANCHES:
-            directory[place.tag] = Entry(place.type, place.count, value)
-        elif depth < 2 and place.type in (LONG, 13) and place.count == 1:
+            directory[place.tag] = Entry(place.type, place.number, value)
+        elif depth < 2 and place.type in (LONG, 13) and place.number == 1:
             branch = struct.unpack(order + "I", value)[0]
             directory[place.tag] = _load(data, order, branch, left, depth + 1)
     return directory
@@ -168,11 +168,11 @@ def revised(exif: bytes, width: int, height: int) -> bytes:
         for start in directories:
             for place in list(_places(data, order, start)):
                 if place.tag == ORIENTATION:
-                    new = (ORIENTATION, SHORT, 1, 1, 0)
-                    struct.pack_into(order + "HHIHH", data, place.entry, *new)
+                    upright = (ORIENTATION, SHORT, 1, 1, 0)
+                    struct.pack_into(order + "HHIHH", data, place.entry, *upright)
                 elif place.tag in sizes:
-                    new = (place.tag, LONG, 1, sizes[place.tag])
-                    struct.pack_into(order + "HHII", data, place.entry, *new)
+                    size = (place.tag, LONG, 1, sizes[place.tag])
+                    struct.pack_into(order + "HHII", data, place.entry, *size)
                 elif place.tag == EXIF and len(directories) == 1:
                     directories.append(struct.unpack_from(order + "I", data, place.value)[0])
         _drop_preview(data, order, at)

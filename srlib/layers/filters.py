@@ -5,9 +5,13 @@ Taught in chapter 2.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from srlib._backend import keras, tf
+from srlib.layers.reach import Step, convolution, repetition
+from srlib.pixels import LUMA
 from srlib.resize import taps
 
 
@@ -61,7 +65,7 @@ class FilterUpsampling(keras.layers.Layer):
 
     def __init__(self, scale: int = 2, kernel: str | None = "bicubic", taps: int = 5, **kwargs):
         # Interpolation carries the picture itself: bfloat16 would cost it 5 bits.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs | {"dtype": "float32"})
         self.scale = scale
         self.kernel = kernel
         self.taps = taps
@@ -77,7 +81,6 @@ class FilterUpsampling(keras.layers.Layer):
                 name="filters",
                 shape=start.shape,
                 initializer=lambda shape, dtype=None: tf.constant(start, dtype or "float32"),
-                autocast=False,
             )
         else:
             self.filters = start
@@ -98,15 +101,18 @@ class FilterUpsampling(keras.layers.Layer):
         n, h, w, c = input_shape
         return (n, h and h * self.scale, w and w * self.scale, c)
 
-    def compute_output_spec(self, inputs):
-        return keras.KerasTensor(self.compute_output_shape(inputs.shape), "float32")
-
     def get_config(self):
         return super().get_config() | {
             "scale": self.scale,
             "kernel": self.kernel,
             "taps": self.taps,
         }
+
+    def reach(self) -> list[Step]:
+        return [convolution(self.filters.shape[0]), repetition(self.scale)]
+
+    def flops(self, height: int, width: int) -> int:
+        return 2 * math.prod(self.filters.shape) * 3 * height * width
 
 
 @keras.saving.register_keras_serializable(package="srlib")
@@ -122,6 +128,9 @@ class ClipAtInference(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return input_shape
 
+    def reach(self) -> list[Step]:
+        return []
+
 
 @keras.saving.register_keras_serializable(package="srlib")
 class Luma(keras.layers.Layer):
@@ -135,13 +144,13 @@ class Luma(keras.layers.Layer):
     """
 
     def __init__(self, **kwargs):
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(**kwargs | {"dtype": "float32"})
 
     def call(self, inputs):
-        return tf.tensordot(tf.cast(inputs, "float32"), tf.constant([[0.299], [0.587], [0.114]]), 1)
+        return tf.tensordot(tf.cast(inputs, "float32"), tf.constant(LUMA, "float32"), 1)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:3], 1)
 
-    def compute_output_spec(self, inputs):
-        return keras.KerasTensor(self.compute_output_shape(inputs.shape), "float32")
+    def reach(self) -> list[Step]:
+        return []

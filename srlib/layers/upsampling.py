@@ -7,9 +7,12 @@ can draw a checkerboard, in chapter 5.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
+from fractions import Fraction
 
 from srlib._backend import keras, tf
+from srlib.layers.reach import Step, convolution, repetition, transposed_convolution
 
 
 @keras.saving.register_keras_serializable(package="srlib")
@@ -83,6 +86,12 @@ class SubPixelConv2D(keras.layers.Layer):
             "kernel_initializer": self.kernel_initializer,
         }
 
+    def reach(self) -> list[Step]:
+        return [convolution(self.kernel_size), repetition(self.scale)]
+
+    def flops(self, height: int, width: int) -> int:
+        return 2 * math.prod(self.conv_kernel.shape) * height * width
+
 
 @keras.saving.register_keras_serializable(package="srlib")
 class ResizeConv2D(keras.layers.Layer):
@@ -142,6 +151,14 @@ class ResizeConv2D(keras.layers.Layer):
             "interpolation": self.interpolation,
         }
 
+    def reach(self) -> list[Step]:
+        bilinear = Step(Fraction(self.scale), Fraction(1), Fraction(1))
+        enlarged = repetition(self.scale) if self.interpolation == "nearest" else bilinear
+        return [enlarged, convolution(max(self.conv.kernel_size))]
+
+    def flops(self, height: int, width: int) -> int:
+        return 2 * math.prod(self.conv.kernel.shape) * height * width * self.scale**2
+
 
 @keras.saving.register_keras_serializable(package="srlib")
 class BoxedConv2DTranspose(keras.layers.Layer):
@@ -184,6 +201,13 @@ class BoxedConv2DTranspose(keras.layers.Layer):
 
     def get_config(self):
         return super().get_config() | {"filters": self.filters, "kernel_size": self.kernel_size}
+
+    def reach(self) -> list[Step]:
+        box = Step(Fraction(1), Fraction(0), Fraction(1))
+        return [transposed_convolution(max(self.transposed.kernel_size), 2), box]
+
+    def flops(self, height: int, width: int) -> int:
+        return 2 * math.prod(self.transposed.kernel.shape) * height * width
 
 
 _deconv = functools.partial(keras.layers.Conv2DTranspose, strides=2, padding="same")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from srlib._backend import keras, tf
-from srlib.losses.pixel import GREY_LEVELS, PIXEL_LOSSES
+from srlib.losses.pixel import PixelLoss
 from srlib.losses.vgg import VGG16
 
 
@@ -81,57 +81,56 @@ class PerceptualLoss(keras.losses.Loss):
 class PixelAndPerceptualLoss(keras.losses.Loss):
     """``pixel_weight * pixel loss + perceptual_weight * perceptual loss``.
 
-    With MSE and both weights 1 it is the sum that the classic system set out
-    to minimise.
+    With its defaults it is the sum that the classic system set out to minimise.
 
     Args:
-        pixel: a key of :data:`PIXEL_LOSSES`.
+        pixel: a :class:`PixelLoss`, or its kind.
+        perceptual: by default with its defaults; none is made for a weight of 0.
         pixel_weight: factor of the pixel loss.
         perceptual_weight: factor of the perceptual loss.
-        perceptual: a :class:`PerceptualLoss`; by default with its defaults, and
-            none where its weight is 0.
-        reduction: as in Keras.
+        reduction: as in Keras; of the sum of both for each image.
         name: as in Keras.
     """
 
     def __init__(
         self,
-        pixel: str = "mse",
+        pixel: PixelLoss | str = "mse",
+        perceptual: PerceptualLoss | None = None,
+        *,
         pixel_weight: float = 1.0,
         perceptual_weight: float = 1.0,
-        perceptual: PerceptualLoss | None = None,
         reduction: str = "sum_over_batch_size",
         name: str = "pixel_and_perceptual_loss",
     ):
         super().__init__(name=name, reduction=reduction, dtype="float32")
-        if pixel not in PIXEL_LOSSES:
-            raise ValueError(f"unknown loss {pixel!r}: choose one of {list(PIXEL_LOSSES)}")
-        self.pixel = pixel
+        self.pixel = PixelLoss(pixel) if isinstance(pixel, str) else pixel
+        if perceptual is None and perceptual_weight:
+            perceptual = PerceptualLoss()
+        self.perceptual = perceptual
         self.pixel_weight = pixel_weight
         self.perceptual_weight = perceptual_weight
-        self.perceptual = perceptual
-        if perceptual is None and perceptual_weight:
-            self.perceptual = PerceptualLoss()
 
     def call(self, y_true, y_pred):
-        pixel = PIXEL_LOSSES[self.pixel]((y_pred - y_true) * GREY_LEVELS)
-        if not self.perceptual_weight:
-            return self.pixel_weight * pixel
-        perceptual = self.perceptual.call(y_true, y_pred)
-        return self.pixel_weight * pixel + self.perceptual_weight * perceptual
+        value = self.pixel_weight * self.pixel.call(y_true, y_pred)
+        if self.perceptual_weight:
+            value += self.perceptual_weight * self.perceptual.call(y_true, y_pred)
+        return value
 
     def get_config(self):
         return {
             "name": self.name,
             "reduction": self.reduction,
-            "pixel": self.pixel,
+            "pixel": keras.saving.serialize_keras_object(self.pixel),
+            "perceptual": keras.saving.serialize_keras_object(self.perceptual),
             "pixel_weight": self.pixel_weight,
             "perceptual_weight": self.perceptual_weight,
-            "perceptual": self.perceptual and keras.saving.serialize_keras_object(self.perceptual),
         }
 
     @classmethod
     def from_config(cls, config):
-        perceptual = config["perceptual"]
-        perceptual = perceptual and keras.saving.deserialize_keras_object(perceptual)
-        return cls(**config | {"perceptual": perceptual})
+        # A pixel loss is its kind alone in models saved before PixelLoss was a class.
+        parts = {
+            part: keras.saving.deserialize_keras_object(config[part])
+            for part in ("pixel", "perceptual")
+        }
+        return cls(**config | parts)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from srlib._backend import tf
+from srlib._backend import keras, tf
+from srlib.pixels import LUMA
 
 GREY_LEVELS = 255.0
 
@@ -28,7 +29,7 @@ def _charbonnier(error: tf.Tensor) -> tf.Tensor:
 
 def _squared_luma(error: tf.Tensor) -> tf.Tensor:
     # Of 0..255: what published tables score, studio range apart.
-    return tf.square(tf.tensordot(error, tf.constant([[0.299], [0.587], [0.114]]), 1))
+    return tf.square(tf.tensordot(error, tf.constant(LUMA, error.dtype), 1))
 
 
 def _luma(error: tf.Tensor) -> tf.Tensor:
@@ -60,3 +61,36 @@ PIXEL_LOSSES: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "mse+luma": _mse_and_luma,
     "psnr": _negative_psnr,
 }
+
+
+@keras.saving.register_keras_serializable(package="srlib")
+class PixelLoss(keras.losses.Loss):
+    """A loss of pixels in grey levels: one value for each image.
+
+    Args:
+        kind: a key of :data:`PIXEL_LOSSES`.
+        reduction: as in Keras.
+        name: as in Keras.
+
+    Call arguments:
+        y_true: ``(N, H, W, 3)`` RGB in [0, 1].
+        y_pred: the same shape.
+    """
+
+    def __init__(
+        self,
+        kind: str = "mse",
+        *,
+        reduction: str = "sum_over_batch_size",
+        name: str = "pixel_loss",
+    ):
+        super().__init__(name=name, reduction=reduction, dtype="float32")
+        if kind not in PIXEL_LOSSES:
+            raise ValueError(f"unknown loss {kind!r}: choose one of {list(PIXEL_LOSSES)}")
+        self.kind = kind
+
+    def call(self, y_true, y_pred):
+        return PIXEL_LOSSES[self.kind]((y_pred - y_true) * GREY_LEVELS)
+
+    def get_config(self):
+        return {"name": self.name, "reduction": self.reduction, "kind": self.kind}

@@ -15,38 +15,31 @@ import h5py
 import numpy as np
 
 from srlib._backend import keras
-from srlib.errors import SrlibError
+from srlib.errors import SrlibError, one_line
 
 #: Environment variable that names a weights file.
 VARIABLE = "SRLIB_VGG16_WEIGHTS"
-
-
-#: Filters of the convolutions in each of the five blocks.
-BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-
-
-#: Convolution -> (input channels, output channels), in order.
-CONVOLUTIONS: dict[str, tuple[int, int]] = {}
-
-
+_WIDTHS = {
+    f"block{b}_conv{c}": width
+    for b, widths in enumerate(((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3), 1)
+    for c, width in enumerate(widths, 1)
+}
+#: Convolution -> the shape of its kernel, in order.
+CONVOLUTIONS = {
+    name: (3, 3, channels, width)
+    for (name, width), channels in zip(_WIDTHS.items(), (3, *_WIDTHS.values()), strict=False)
+}
 #: What the network was trained to have subtracted: mean B, G, R in grey levels.
 IMAGENET_MEAN = (103.939, 116.779, 123.68)
 
 
-_CACHED = "vgg16_weights_tf_dim_ordering_tf_kernels{}.h5"
-
-
-_channels = 3
-
-
-for _b, _filters in enumerate(BLOCKS, 1):
-    for _c, _width in enumerate(_filters, 1):
-        CONVOLUTIONS[f"block{_b}_conv{_c}"] = (_channels, _width)
-        _channels = _width
-
-
 class VGGWeightsError(SrlibError):
     """VGG16's weights are missing, damaged or of another network."""
+
+
+Arrays = dict[str, tuple[np.ndarray, np.ndarray]]
+#: What a file holds: convolution -> ``"kernel"`` and ``"bias"``, as far as they are there.
+_Found = dict[str, dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,7 @@ class Weights:
     """
 
     origin: str
-    arrays: dict[str, tuple[np.ndarray, np.ndarray]]
+    arrays: Arrays
 
 
 def convolution_of(layer: str) -> tuple[str, bool]:
@@ -110,38 +103,38 @@ def load_weights(
     if weights != "imagenet":
         path = Path(weights).expanduser()
         return Weights(f"ImageNet weights ({path.name})", _read(path, names))
+    cache = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
     for ending in ("_notop", ""):
-        path = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
-        path /= _CACHED.format(ending)
+        path = cache / f"vgg16_weights_tf_dim_ordering_tf_kernels{ending}.h5"
         if path.exists():
             return Weights("ImageNet weights (Keras)", _read(path, names))
     return Weights("ImageNet weights (Keras)", _download(names))
 
 
-def _random(names: list[str], seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _random(names: list[str], seed: int) -> Arrays:
     """He's initialisation, which keeps the activations' size from layer to layer."""
     rng = np.random.default_rng(seed)
     arrays = {}
     for name in names:
-        shape = (3, 3, *CONVOLUTIONS[name])
+        shape = CONVOLUTIONS[name]
         kernel = rng.normal(0, np.sqrt(2 / np.prod(shape[:3])), shape)
         arrays[name] = (kernel.astype(np.float32), np.zeros(shape[3], np.float32))
     return arrays
 
 
-def _download(names: list[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _download(names: list[str]) -> Arrays:
     try:
         whole = keras.applications.VGG16(weights="imagenet", include_top=False)
     except Exception as error:  # whatever the network, the proxy or the disk raises
         raise VGGWeightsError(
-            f"VGG16's weights could not be downloaded ({error}). Either connect to the internet; "
-            f"or set {VARIABLE} to a file that has them (.npz or Keras .h5); "
+            f"VGG16's weights could not be downloaded ({one_line(error)}). Either connect to the "
+            f"internet; or set {VARIABLE} to a file that has them (.npz or Keras .h5); "
             f"or use untrained ones: weights='random', or {VARIABLE}=random"
         ) from error
     return {name: tuple(whole.get_layer(name).get_weights()) for name in names}
 
 
-def _read(path: Path, names: list[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _read(path: Path, names: list[str]) -> Arrays:
     if not path.is_file():
         raise VGGWeightsError(
             f"{path}: no such file. Give the path of VGG16's weights (.npz or Keras .h5), "
@@ -151,33 +144,37 @@ def _read(path: Path, names: list[str]) -> dict[str, tuple[np.ndarray, np.ndarra
         found = _read_npz(path) if path.suffix == ".npz" else _read_h5(path)
     except Exception as error:  # h5py and zipfile raise half a dozen kinds
         raise VGGWeightsError(
-            f"{path}: cannot be read as VGG16's weights ({error}); get the file anew"
+            f"{path}: cannot be read as VGG16's weights ({one_line(error)}); get the file anew"
         ) from error
-    arrays = {}
-    for name in names:
-        shape = (3, 3, *CONVOLUTIONS[name])
-        kernel, bias = found.get(name, {}).get("kernel"), found.get(name, {}).get("bias")
-        if kernel is None or bias is None:
-            raise VGGWeightsError(
-                f"{path}: lacks {name}; it has {', '.join(found) or 'no layer of VGG16'}. "
-                "Choose an earlier layer, or a more complete file"
-            )
-        if kernel.shape != shape or bias.shape != shape[3:]:
-            raise VGGWeightsError(
-                f"{path}: {name} is {kernel.shape} and {bias.shape}, but VGG16's is {shape} and "
-                f"{shape[3:]}: these are weights of another network"
-            )
-        if kernel.dtype.kind not in "fiu" or bias.dtype.kind not in "fiu":
-            raise VGGWeightsError(f"{path}: {name} holds {kernel.dtype}, not numbers; get it anew")
-        with np.errstate(over="ignore"):  # reported below, by name
-            arrays[name] = (kernel.astype(np.float32), bias.astype(np.float32))
-        if not all(np.isfinite(array).all() for array in arrays[name]):
-            raise VGGWeightsError(f"{path}: {name} holds values that are not finite; get it anew")
-    return arrays
+    return {name: _layer(path, name, found) for name in names}
 
 
-def _read_npz(path: Path) -> dict[str, dict[str, np.ndarray]]:
-    found: dict[str, dict[str, np.ndarray]] = {}
+def _layer(path: Path, name: str, found: _Found) -> tuple[np.ndarray, np.ndarray]:
+    """One convolution's kernel and bias as float32, or an error that names what is wrong."""
+    try:
+        kernel, bias = (found[name][kind] for kind in ("kernel", "bias"))
+    except KeyError:
+        raise VGGWeightsError(
+            f"{path}: lacks {name}; it has {', '.join(found) or 'no layer of VGG16'}. "
+            "Choose an earlier layer, or a more complete file"
+        ) from None
+    shape = CONVOLUTIONS[name]
+    if kernel.shape != shape or bias.shape != shape[3:]:
+        raise VGGWeightsError(
+            f"{path}: {name} is {kernel.shape} and {bias.shape}, but VGG16's is {shape} and "
+            f"{shape[3:]}: these are weights of another network"
+        )
+    if kernel.dtype.kind not in "fiu" or bias.dtype.kind not in "fiu":
+        raise VGGWeightsError(f"{path}: {name} holds {kernel.dtype}, not numbers; get it anew")
+    with np.errstate(over="ignore"):  # reported below, by name
+        kernel, bias = kernel.astype(np.float32), bias.astype(np.float32)
+    if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+        raise VGGWeightsError(f"{path}: {name} holds values that are not finite; get it anew")
+    return kernel, bias
+
+
+def _read_npz(path: Path) -> _Found:
+    found: _Found = {}
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         for key in file.files:
             name, _, kind = key.partition("/")
@@ -186,13 +183,13 @@ def _read_npz(path: Path) -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
-def _read_h5(path: Path) -> dict[str, dict[str, np.ndarray]]:
+def _read_h5(path: Path) -> _Found:
     """Every Keras generation nests and names differently; the layer's name is in the path.
 
     Except in Keras 3's ``.weights.h5``, which knows convolutions by number.
     """
     by_number = {f"conv2d_{i}" if i else "conv2d": n for i, n in enumerate(CONVOLUTIONS)}
-    found: dict[str, dict[str, np.ndarray]] = {}
+    found: _Found = {}
 
     def visit(where: str, item) -> None:
         if not isinstance(item, h5py.Dataset) or "optimizer" in where:
@@ -251,10 +248,9 @@ class VGG16(keras.Model):
         last, rectified = convolution_of(layer)
         known = load_weights(weights, last, seed)
         images = keras.Input((None, None, 3), name="images")
-        x = images
+        x, block = images, "1"
         if preprocessing:
             x = Preprocessing(name="preprocessing")(images)
-        block = "1"
         for name, (kernel, _) in known.arrays.items():
             if name[5] != block:
                 x = pools[pooling](2, name=f"block{block}_pool", dtype=dtype)(x)

@@ -13,18 +13,18 @@ look at luminance in grey levels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from srlib._backend import keras
-from srlib.pixels import check_range
-from srlib.upscaling.network import predict
+from srlib.metrics.spectrum import hann_spectrum
+from srlib.pixels import LUMA, check_range
+
+if TYPE_CHECKING:
+    from srlib._backend import keras
 
 #: A ring of bins around a line, in bins: its inner and outer radius.
 RING = (3, 6)
-
-
-_LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def _luminance(images: np.ndarray) -> np.ndarray:
@@ -33,16 +33,11 @@ def _luminance(images: np.ndarray) -> np.ndarray:
         raise ValueError(f"expected RGB images (N, H, W, 3), not an array of shape {images.shape}")
     check_range(images)
     levels = 1.0 if images.dtype == np.uint8 else 255.0
-    return images.astype(np.float64) @ _LUMA * levels
+    return images.astype(np.float64) @ LUMA[:, 0] * levels
 
 
 def _power(luminance: np.ndarray) -> np.ndarray:
-    """Power spectra, zero frequency first, through a Hann window without its mean."""
-    height, width = luminance.shape[1:]
-    hann_h, hann_w = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n) for n in (height, width))
-    window = hann_h[:, None] * hann_w
-    mean = (luminance * window).sum(axis=(1, 2), keepdims=True) / window.sum()
-    return np.abs(np.fft.fft2((luminance - mean) * window)) ** 2 / np.sum(window**2)
+    return np.abs(hann_spectrum(luminance, periodic=True)) ** 2
 
 
 def spectrum(images: np.ndarray) -> np.ndarray:
@@ -188,7 +183,7 @@ def flat_response(
         networks.
     """
     flat = np.ones((1, size, size, 3), np.float32) * np.array(grey, np.float32)[:, None, None, None]
-    output = _luminance(predict(model, flat))
+    output = _luminance(np.asarray(model(flat, training=False)))
     quarter = size // 2
     return output[:, quarter:-quarter, quarter:-quarter].std(axis=(1, 2))
 

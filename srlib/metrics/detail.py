@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from srlib.metrics.spectrum import hann_spectrum
 from srlib.pixels import y_channel
 
 #: The highest frequency that an image at half size can hold, in cycles per pixel.
@@ -81,8 +82,11 @@ def detail(truth: np.ndarray, prediction: np.ndarray, bands: int = 20) -> Detail
     edges = np.linspace(0, 0.5, bands + 1)
     ring = np.digitize(np.maximum(down[:, None], across), edges[1:-1])
     sums = np.zeros((3, bands))
-    for image, other in zip(truth, prediction, strict=True):
-        a, b = _spectrum(image), _spectrum(other)
+    for pair in zip(truth, prediction, strict=True):
+        a, b = (
+            hann_spectrum(y_channel(image)[..., 0], periodic=False) / np.sqrt(height * width)
+            for image in pair
+        )
         for row, product in enumerate((np.abs(a) ** 2, np.abs(b) ** 2, (a.conj() * b).real)):
             sums[row] += np.bincount(ring.ravel(), product.ravel(), bands)
     real, seen, common = sums / len(truth)
@@ -95,11 +99,3 @@ def detail(truth: np.ndarray, prediction: np.ndarray, bands: int = 20) -> Detail
         invented=seen - recovered,
         missing=real - recovered,
     )
-
-
-def _spectrum(image: np.ndarray) -> np.ndarray:
-    """Of the luma, faded out towards the borders, which would else look like detail."""
-    luma = y_channel(image)[..., 0]
-    window = np.outer(*(np.hanning(size + 2)[1:-1] for size in luma.shape))
-    mean = np.sum(luma * window) / np.sum(window)
-    return np.fft.fft2((luma - mean) * window) / np.sqrt(luma.size * np.sum(window**2))

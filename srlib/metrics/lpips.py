@@ -21,14 +21,10 @@ from srlib.errors import SrlibError
 from srlib.pixels import check_range, to_float, to_uint8
 
 VARIABLE = "SRLIB_LPIPS_WEIGHTS"
-
-
 SMALLEST = 31  # of 30 pixels, AlexNet's two poolings leave nothing
-
 
 # The authors' scaling layer: mean and deviation of ImageNet's pixels, on a scale of [-1, 1].
 _SHIFT, _DEVIATION = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-
 
 # Per convolution: kernel, stride, padding, pooled before, name in the authors' network.
 _LAYERS = (
@@ -39,16 +35,12 @@ _LAYERS = (
     ((3, 3, 256, 256), 1, 1, False, "net.slice5.10"),
 )
 
-
 # Key in the weights file: shape, name in the authors' network.
 _TENSORS: dict[str, tuple[tuple[int, ...], str]] = {}
-
-
 for _i, (_shape, *_, _name) in enumerate(_LAYERS):
     _TENSORS[f"alex/conv{_i + 1}/kernel"] = _shape, f"{_name}.weight"
     _TENSORS[f"alex/conv{_i + 1}/bias"] = _shape[-1:], f"{_name}.bias"
     _TENSORS[f"lin/alex/lin{_i}"] = _shape[-1:], f"lin{_i}.model.1.weight"
-
 
 _WAYS = (
     f"give a weights file by the argument weights or the environment variable {VARIABLE}; make "
@@ -103,7 +95,7 @@ def lpips(
     for images in (truth, prediction):
         check_range(images)
         if images.dtype != np.uint8:
-            images = to_uint8(images) if rounded else images.clip(0.0, 1.0) * 255.0
+            images = to_uint8(images) if rounded else images.clip(0.0, 1.0)
         both.append(to_float(images).reshape(-1, height, width, 3))
     starts = range(0, len(both[0]), batch_size)
     values = [distance(*(tf.constant(x[i : i + batch_size]) for x in both)) for i in starts]

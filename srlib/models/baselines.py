@@ -15,20 +15,17 @@ from srlib.pixels import to_float
 
 def bicubic() -> keras.Model:
     """Bicubic interpolation (a = -0.5) as a model without weights."""
-    low = image_input()
-    return image_model(low, FilterUpsampling(SCALE, "bicubic", name="bicubic")(low), "bicubic")
+    return _filter("bicubic", "bicubic")
 
 
 def lanczos() -> keras.Model:
     """Lanczos interpolation (three lobes) as a model without weights."""
-    low = image_input()
-    return image_model(low, FilterUpsampling(SCALE, "lanczos", name="lanczos")(low), "lanczos")
+    return _filter("lanczos", "lanczos")
 
 
 def nearest() -> keras.Model:
     """Nearest-neighbour enlargement as a model without weights."""
-    low = image_input()
-    return image_model(low, FilterUpsampling(SCALE, "nearest", name="nearest")(low), "nearest")
+    return _filter("nearest", "nearest")
 
 
 def linear(taps: int = 7) -> keras.Model:
@@ -36,8 +33,12 @@ def linear(taps: int = 7) -> keras.Model:
 
     Starts as bicubic; :func:`fit_linear` finds the best filters in one step.
     """
+    return _filter("linear", None, taps)
+
+
+def _filter(name: str, kernel: str | None, taps: int = 5) -> keras.Model:
     low = image_input()
-    return image_model(low, FilterUpsampling(SCALE, None, taps, name="linear")(low), "linear")
+    return image_model(low, FilterUpsampling(SCALE, kernel, taps, name=name)(low), name)
 
 
 def fit_linear(model: keras.Model, low: np.ndarray, high: np.ndarray) -> keras.Model:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from srlib._backend import keras
-from srlib.layers.filters import FilterUpsampling
 from srlib.layers.normalization import FusedBatchNormalization
-from srlib.models.interface import SCALE, image_input, image_model
+from srlib.models.interface import add_bicubic, image_input, image_model
 
 layers = keras.layers
 
@@ -33,7 +32,7 @@ def hourglass(depth: int = 3, skip: bool = False, dtype: str = "float32") -> ker
         raise ValueError(f"depth must be 1, 2 or 3, not {depth}")
     widths = (64, 128, 256)[:depth]
 
-    def then(layer: layers.Layer, x: keras.KerasTensor) -> keras.KerasTensor:
+    def then(layer: keras.layers.Layer, x: keras.KerasTensor) -> keras.KerasTensor:
         name = layer.name
         x = layers.ReLU(name=f"{name}_relu", dtype=dtype)(layer(x))
         return FusedBatchNormalization(name=f"{name}_bn", dtype=dtype)(x)
@@ -58,7 +57,4 @@ def hourglass(depth: int = 3, skip: bool = False, dtype: str = "float32") -> ker
     x = layers.Conv2DTranspose(3, 9, padding="same", dtype=dtype, name="image")(x)
     # tanh in float32: half of its range is unusable, and bfloat16 has 8 bits in all.
     x = layers.Activation("tanh", dtype="float32", name="tanh")(x)
-    if skip:
-        enlarged = FilterUpsampling(SCALE, "bicubic", name="bicubic")(low)
-        x = layers.Add(dtype="float32", name="skip")([enlarged, x])
-    return image_model(low, x, "hourglass")
+    return image_model(low, add_bicubic(low, x) if skip else x, "hourglass")

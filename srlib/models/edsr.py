@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from srlib._backend import keras
-from srlib.layers.filters import FilterUpsampling, Luma
+from srlib.layers.filters import Luma
 from srlib.layers.upsampling import UPSAMPLERS, SubPixelConv2D
-from srlib.models.interface import SCALE, image_input, image_model
+from srlib.models.interface import SCALE, add_bicubic, image_input, image_model
 
 layers = keras.layers
 
@@ -30,26 +30,33 @@ def residual(
             FSRCNN do: the eye and the published tables mind luma most.
         dtype: Keras dtype policy, for example ``"mixed_bfloat16"``.
     """
-
-    def conv(x, name, activation=None):
-        options = {"padding": "same", "dtype": dtype, "name": name, "activation": activation}
-        return layers.Conv2D(filters, 3, **options)(x)
-
     low = image_input()
-    x = first = conv(Luma(name="luma")(low) if luma else low, "stem")
-    for i in range(blocks):
-        inner = conv(x, f"block{i + 1}a", "relu")
-        x = layers.Add(name=f"block{i + 1}", dtype=dtype)([x, conv(inner, f"block{i + 1}b")])
-    x = layers.Add(name="long_skip", dtype=dtype)([first, conv(x, "body")])
+    first = _conv(Luma(name="luma")(low) if luma else low, filters, "stem", dtype)
+    x = _conv(_blocks(first, blocks, filters, dtype), filters, "body", dtype)
+    x = layers.Add(name="long_skip", dtype=dtype)([first, x])
     # Starting from zero makes the untrained network exactly bicubic; a random
     # start is more than 20 dB worse (chapter 2).
     colours = 1 if luma else 3
     details = SubPixelConv2D(
         colours, SCALE, kernel_initializer="zeros", dtype=dtype, name="upsample"
     )(x)
-    enlarged = FilterUpsampling(SCALE, "bicubic", name="bicubic")(low)
-    image = layers.Add(dtype="float32", name="skip")([enlarged, details])
-    return image_model(low, image, "residual")
+    return image_model(low, add_bicubic(low, details), "residual")
+
+
+def _conv(
+    x: keras.KerasTensor, filters: int, name: str, dtype: str, activation: str | None = None
+) -> keras.KerasTensor:
+    options = {"padding": "same", "activation": activation, "name": name, "dtype": dtype}
+    return layers.Conv2D(filters, 3, **options)(x)
+
+
+def _blocks(x: keras.KerasTensor, blocks: int, filters: int, dtype: str) -> keras.KerasTensor:
+    """Residual blocks: two convolutions, and what went into them added."""
+    for i in range(blocks):
+        inner = _conv(x, filters, f"block{i + 1}a", dtype, "relu")
+        inner = _conv(inner, filters, f"block{i + 1}b", dtype)
+        x = layers.Add(name=f"block{i + 1}", dtype=dtype)([x, inner])
+    return x
 
 
 def deepen(model: keras.Model, blocks: int) -> keras.Model:
@@ -97,18 +104,12 @@ def with_upsampler(
     """
     if upsampler not in UPSAMPLERS:
         raise ValueError(f"unknown upsampler {upsampler!r}: choose one of {list(UPSAMPLERS)}")
-    options = {"padding": "same", "dtype": dtype}
     low = image_input()
-    x = first = layers.Conv2D(filters, 3, name="stem", **options)(low)
-    for i in range(blocks):
-        inner = layers.Conv2D(filters, 3, activation="relu", name=f"block{i + 1}a", **options)(x)
-        inner = layers.Conv2D(filters, 3, name=f"block{i + 1}b", **options)(inner)
-        x = layers.Add(name=f"block{i + 1}", dtype=dtype)([x, inner])
+    first = _conv(low, filters, "stem", dtype)
+    x = _blocks(first, blocks, filters, dtype)
     x = layers.Add(name="long_skip", dtype=dtype)([first, x])
     x = UPSAMPLERS[upsampler](filters, name="upsample", dtype=dtype)(x)
     # Leaky: a plain ReLU died in some runs, and with it all but the bicubic skip.
     x = layers.LeakyReLU(0.2, name="upsample_relu", dtype=dtype)(x)
-    details = layers.Conv2D(3, 3, name="image", **options)(x)
-    enlarged = FilterUpsampling(SCALE, "bicubic", name="bicubic")(low)
-    image = layers.Add(dtype="float32", name="skip")([enlarged, details])
-    return image_model(low, image, "with_upsampler")
+    details = _conv(x, 3, "image", dtype)
+    return image_model(low, add_bicubic(low, details), "with_upsampler")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 from srlib._backend import keras, tf
-from srlib.models.anatomy import size_multiple
+from srlib.models.anatomy import flops, size_multiple
 
 #: The symmetries of a square: flipped top to bottom, flipped left to right, transposed.
 VIEWS = tuple(product((False, True), repeat=3))
@@ -60,6 +60,9 @@ class SelfEnsemble(keras.Model):
 
     def compute_output_spec(self, images, training=None):
         return self.model.compute_output_spec(images, training=training)
+
+    def flops(self, height: int, width: int) -> int:
+        return len(VIEWS) * flops(self.model, height, width)
 
     def get_config(self):
         return {"name": self.name, "model": keras.saving.serialize_keras_object(self.model)}

@@ -20,70 +20,15 @@ from safetensors import numpy as safetensors
 
 from srlib._backend import keras, tf
 from srlib._files import write_whole
-from srlib.errors import SrlibError
 from srlib.models import registry
-
-ZOO = Path(__file__).parent / "weights"
-
-
-SUFFIX = ".safetensors"
-
-
-#: Models without weights, which `load` simply builds.
-BASELINES = ("nearest", "bicubic", "lanczos")
-
-
-class WeightsError(SrlibError):
-    """Weights that are missing, damaged or of another network."""
-
-
-def available() -> list[str]:
-    """Names of the models that come with srlib, for :func:`load`."""
-    return sorted(path.name.removesuffix(SUFFIX) for path in ZOO.glob("*" + SUFFIX))
-
-
-def _find(name: str | os.PathLike) -> Path:
-    shipped = ZOO / f"{name}{SUFFIX}"
-    if str(name) in available():
-        return shipped
-    path = Path(name)
-    if path.suffix == SUFFIX and path.is_file():
-        return path
-    raise WeightsError(
-        f"{name}: no such model. Choose one of {', '.join((*available(), *BASELINES))}, "
-        f"or the path of a {SUFFIX} file written by srlib.models.zoo.save"
-    )
-
-
-def card(name: str | os.PathLike) -> dict[str, Any]:
-    """The model card: architecture, data, recipe, history, scores, sha256.
-
-    Raises:
-        WeightsError: when there is no such model or its card is unreadable.
-    """
-    if str(name) in BASELINES:
-        raise WeightsError(f"{name}: is computed, not trained, and has no model card")
-    path = _find(name).with_suffix(".json")
-    try:
-        about = json.loads(path.read_text())
-        if not isinstance(about, dict):
-            raise ValueError("it is not a JSON object")
-        lacking = [key for key in ("architecture", "options", "sha256") if key not in about]
-        if lacking:
-            raise ValueError(f"it lacks {', '.join(lacking)}")
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(
-            f"{path}: the model card is missing or damaged ({error}); "
-            "install srlib again, or copy the weights and their card anew"
-        ) from error
-    return about
+from srlib.models.cards import BASELINES, SUFFIX, WeightsError, card, find
 
 
 def load(name: str | os.PathLike, dtype: str = "float32") -> keras.Model:
     """A trained model, ready to use; nothing is downloaded.
 
     Args:
-        name: one of :func:`available`, a baseline (``"nearest"``,
+        name: one of ``srlib.available()``, a baseline (``"nearest"``,
             ``"bicubic"``, ``"lanczos"``), or the path of a file that
             :func:`save` wrote.
         dtype: Keras dtype policy to compute in.
@@ -97,8 +42,7 @@ def load(name: str | os.PathLike, dtype: str = "float32") -> keras.Model:
     """
     if str(name) in BASELINES:
         return registry.build(str(name))
-    path = _find(name)
-    about = card(name)
+    path, about = find(name), card(name)
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != about["sha256"]:
         raise WeightsError(
@@ -189,12 +133,15 @@ def save(
     }
     card_content = (json.dumps(about, indent=1) + "\n").encode()  # may fail: before any writing
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, content)
-    write_whole(path.with_suffix(".json"), card_content)
+    files = [(path, content), (path.with_suffix(".json"), card_content)]
+    if not path.exists():  # killed in between, a card alone tells whose weights are to come
+        files.reverse()
+    for file, written in files:
+        write_whole(file, written)
     return path
 
 
-def interpolate(first: keras.Model, second: keras.Model, share: float) -> keras.Model:
+def blend(first: keras.Model, second: keras.Model, share: float) -> keras.Model:
     """A network between two of the same architecture: their weights, mixed.
 
     X. Wang et al., "ESRGAN" (2018), call it network interpolation. It makes

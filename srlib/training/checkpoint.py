@@ -5,35 +5,22 @@ Taught in chapter 3.
 
 from __future__ import annotations
 
-import hashlib
-import json
+import contextlib
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors import numpy as safetensors
 
 from srlib._backend import keras
-from srlib._files import write_whole
-from srlib.errors import SrlibError
+from srlib.training import rundir
+from srlib.training.rundir import CheckpointError
 
-#: Of state.json. Before it had a number, weights were kept in Keras' own .weights.h5.
-FORMAT = 2
-
-
-STATE = "state.json"
-
-
-SUFFIX = ".safetensors"
-
-
-class CheckpointError(SrlibError):
-    """A run's folder that cannot be gone on with; the message says why and what to do."""
+#: One row an epoch: epoch, loss, psnr, val_loss, val_psnr, seconds.
+History = list[dict[str, float]]
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -79,38 +66,51 @@ class Checkpoint(keras.callbacks.Callback):
 
     def reload(self) -> None:
         """Read ``state.json`` again."""
-        path = self.folder / STATE
         self._validated: dict[str, np.ndarray] | None = None
         self._resumed: dict[str, np.ndarray] = {}
-        if not path.exists():
-            self.state: dict[str, Any] = {
-                "format": FORMAT, "epoch": 0, "step": 0, "seconds": 0.0, "step_seconds": 0.0,
-                "weights": "", "best": "", "sha256": {}, "history": [],
-            }  # fmt: skip
+        self.state = rundir.read_state(self.folder)
+
+    @contextlib.contextmanager
+    def claimed(self, epochs: float = math.inf) -> Iterator[None]:
+        """The folder for one training alone. Reading what it holds needs no such thing.
+
+        Args:
+            epochs: of the whole run; when it is complete, it will only be read.
+
+        Raises:
+            CheckpointError: when it holds what no training has written, or when
+                another training is going on there.
+        """
+        if self.state["epoch"] >= epochs:
+            yield
             return
-        try:
-            self.state = json.loads(path.read_text())
-            old = self.state.get("format") != FORMAT
-            known = {"epoch", "history"} if old else {"step", "weights", "best", "sha256"}
-            if not known <= self.state.keys():
-                raise ValueError(f"it lacks {', '.join(sorted(known - self.state.keys()))}")
-        except (OSError, ValueError, AttributeError) as error:
-            raise CheckpointError(f"{path}: is damaged ({error}); {self._remedy}") from error
-        if old:
+        rundir.refuse_strangers(self.folder, self.state["sha256"])
+        with rundir.locked(self.folder) if self.writes else contextlib.nullcontext():
+            self.reload()  # another training may have ended since
+            yield
+
+    def check_settings(self, settings: dict[str, Any]) -> None:
+        """Note a new run's settings; refuse to go on with a run that had others.
+
+        Raises:
+            CheckpointError: naming the settings that differ.
+        """
+        known = self.state.setdefault("settings", settings)
+        if known != settings:
+            changed = [key for key in settings if known.get(key) != settings[key]]
             raise CheckpointError(
-                f"{self.folder}: holds a run of another version of srlib, which kept its state "
-                "differently; go on with that version, choose another folder, or delete this one "
-                "to start again"
+                f"{self.folder}: holds a run with other settings ({', '.join(changed)}); "
+                f"{rundir.start_again(self.folder, self.state['sha256'])}"
             )
 
-    @property
-    def _remedy(self) -> str:
-        return f"put a copy of the folder back, or delete {self.folder} to start again"
+    def callbacks(self, ema: float = 0.0) -> list[keras.callbacks.Callback]:
+        """Itself, and behind it what validates a running average, which it then saves."""
+        return [self, keras.callbacks.SwapEMAWeights()] if ema else [self]
 
     # --- reading
 
     def restore(self, model: keras.Model) -> int:
-        """Load the saved state into a compiled model, if there is one.
+        """Load the saved state, if there is one, into a compiled model; build its optimiser.
 
         Returns:
             The number of whole epochs done; ``state["step"]`` tells how many
@@ -119,9 +119,9 @@ class Checkpoint(keras.callbacks.Callback):
         Raises:
             CheckpointError: when the state is damaged or of another network.
         """
+        if not model.optimizer.built:  # twice would give a loss scale twice
+            model.optimizer.build(model.trainable_variables)
         if self.state["weights"]:
-            if not model.optimizer.built:  # twice would give a loss scale twice
-                model.optimizer.build(model.trainable_variables)
             tensors = self.read("weights")
             self._assign("model", model.variables, tensors)
             self._assign("optimizer", model.optimizer.variables, tensors)
@@ -144,16 +144,7 @@ class Checkpoint(keras.callbacks.Callback):
         Raises:
             CheckpointError: when they are not what was saved.
         """
-        name = self.state[kind]
-        path = self.folder / name
-        try:
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() != self.state["sha256"].get(name):
-                raise ValueError(f"its sha256 is not the one in {STATE}")
-            return safetensors.load(content)
-        except (OSError, ValueError, SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise CheckpointError(f"{path}: is damaged ({reason}); {self._remedy}") from error
+        return rundir.read(self.folder, self.state, kind)
 
     def _assign(self, group: str, variables: list, tensors: dict[str, np.ndarray]) -> None:
         found = [tensors[key] for key in sorted(k for k in tensors if k.startswith(f"{group}/"))]
@@ -161,7 +152,7 @@ class Checkpoint(keras.callbacks.Callback):
         if [value.shape for value in found] != shapes:
             raise CheckpointError(
                 f"{self.folder}: its {group} has other shapes than this network's; "
-                "choose another folder, or delete this one to start again"
+                f"{rundir.start_again(self.folder, self.state['sha256'])}"
             )
         for variable, value in zip(variables, found, strict=True):
             variable.assign(value)
@@ -240,45 +231,8 @@ class Checkpoint(keras.callbacks.Callback):
     ) -> None:
         tensors = self._tensors(*groups)  # of several workers all must take part
         if self.writes:
-            state = write(self.folder, state, tensors, best)
+            state = rundir.write(self.folder, state, tensors, best)
         self.state = state
-
-
-def write(
-    folder: Path,
-    state: dict[str, Any],
-    tensors: dict[str, np.ndarray],
-    best: dict[str, np.ndarray] | None = None,
-) -> dict[str, Any]:
-    """Make ``state`` and its tensors what a folder holds, in one step.
-
-    Returns:
-        ``state`` with the names of its files and their sha256.
-
-    Raises:
-        OSError: when something cannot be written; the folder holds what it held.
-    """
-    named = [
-        (kind, *_put(folder, kind, t)) for kind, t in (("weights", tensors), ("best", best)) if t
-    ]
-    state = state | {kind: name for kind, name, _ in named}
-    known = state["sha256"] | {name: digest for _, name, digest in named}
-    state["sha256"] = {name: known[name] for name in (state["weights"], state["best"]) if name}
-    write_whole(folder / STATE, json.dumps(state, indent=1), durable=True)
-    for file in folder.iterdir():
-        ours = file.name.startswith(("weights-", "best-")) or file.suffix == ".part"
-        if ours and file.name not in state["sha256"]:
-            file.unlink(missing_ok=True)
-    return state
-
-
-def _put(folder: Path, kind: str, tensors: dict[str, np.ndarray]) -> tuple[str, str]:
-    """Write a file whose name tells its content, so that none in use is written again."""
-    content = safetensors.save(tensors)
-    digest = hashlib.sha256(content).hexdigest()
-    name = f"{kind}-{digest[:16]}{SUFFIX}"
-    write_whole(folder / name, content, durable=True)
-    return name, digest
 
 
 def _array(variable: keras.Variable) -> np.ndarray:

@@ -9,28 +9,23 @@ in chapter 12.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import logging
 import os
-import re
-import warnings
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 from srlib._backend import keras, tf
+from srlib.data import pairing, stream
+from srlib.data.photoset import PhotoSet
+from srlib.errors import SrlibError
+from srlib.training.checkpoint import Checkpoint, History
+from srlib.training.recipe import Recipe, batches, compile_model, monitored, settings_of
+from srlib.training.team import Team, WorkerLost, cause, is_chief
+
+__all__ = ["NAMES", "WorkerLost", "is_chief", "strategy", "train"]
 
 NAMES = ("mirrored", "multiworker")
-
-
-#: ``part -> batches``: worker k of n, ``(k, n)``, gets its part of every batch.
-Stream = Callable[[tuple[int, int]], tf.data.Dataset]
-
-
-class WorkerLost(ConnectionError):
-    """Another worker of the job is gone; the message says how to go on."""
 
 
 def strategy(which: str | tf.distribute.Strategy | None = None) -> tf.distribute.Strategy | None:
@@ -44,9 +39,11 @@ def strategy(which: str | tf.distribute.Strategy | None = None) -> tf.distribute
             returned as it is.
 
     Raises:
-        ValueError: for another name; for ``"multiworker"`` without a valid
+        ValueError: for another name.
+        SrlibError: a ValueError, for ``"multiworker"`` without a valid
             ``TF_CONFIG``, or when TensorFlow has computed something already:
             then ask for the strategy at the very beginning of the program.
+        WorkerLost: when the workers do not find each other.
     """
     if which is None or which == "none":
         return None
@@ -84,14 +81,14 @@ def _multiworker() -> tf.distribute.Strategy:
                    "task": {"type": "worker", "index": 0}}  # fmt: skip
         lacking = f"lacks {error}" if isinstance(error, KeyError) else f"is unusable ({error})"
         where = lacking if "TF_CONFIG" in os.environ else "is not set"
-        raise ValueError(
+        raise SrlibError(
             f"multiworker: the variable TF_CONFIG {where}. On each machine set it to the list of "
             f"all and to this one's number, for example TF_CONFIG='{json.dumps(example)}'"
         ) from error
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
-        raise ValueError(
+        raise SrlibError(
             "multiworker: TensorFlow has computed something already; put strategy = "
             'distribute.strategy("multiworker"), from srlib.training, at the beginning of the '
             "program, before any model, and pass it on"
@@ -99,217 +96,52 @@ def _multiworker() -> tf.distribute.Strategy:
     except tf.errors.OpError as error:
         raise WorkerLost(
             f"the {len(workers)} workers {', '.join(workers)} did not find each other: "
-            f"{_first_line(error)}. Start all of them, with the same list in the same order"
+            f"{cause(error)}. Start all of them, with the same list in the same order"
         ) from error
 
 
-class Team:
-    """The devices that train together, for :func:`srlib.training.loop.train`.
+def train(
+    strategy: tf.distribute.Strategy,
+    model: keras.Model,
+    photos: PhotoSet,
+    validation: pairing.Pairs,
+    recipe: Recipe,
+    run_dir: str | os.PathLike,
+    verbose: int | str = "auto",
+    save_seconds: float = 60.0,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> History:
+    """Do what :func:`srlib.training.loop.train` does, which calls it, on several devices.
 
-    Args:
-        strategy: None for one device.
+    They train a copy of the model. Each process reads the run's folder and the
+    chief alone writes to it.
     """
-
-    def __init__(self, strategy: tf.distribute.Strategy | None):
-        self.strategy = strategy
-        self.devices = strategy.num_replicas_in_sync if strategy else 1
-        self.is_chief = True
-        self._several_machines = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-        if self._several_machines and strategy.cluster_resolver.task_type:
-            resolver = strategy.cluster_resolver
-            first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
-            self.is_chief = (resolver.task_type, resolver.task_id) == (first, 0)
-
-    def check(self, model: keras.Model, batch_size: int) -> None:
-        """Refuse a batch that cannot be shared out evenly: a ValueError.
-
-        Warn where a device's part of the batch is normalised by itself: then
-        what is computed depends on the number of devices.
-        """
-        if batch_size % self.devices:
-            raise ValueError(
-                f"a batch of {batch_size} cannot be shared out evenly to {self.devices} devices: "
-                f"choose a multiple of {self.devices}"
-            )
-        normal = any(isinstance(x, keras.layers.BatchNormalization) for x in model.layers)
-        if normal and self.devices > 1:
-            warnings.warn(
-                f"{model.name}: each device normalises its own {batch_size // self.devices} of "
-                f"{batch_size} photos, so this training is not that of one device (chapter 12)",
-                stacklevel=3,
-            )
-
-    def scope(self) -> contextlib.AbstractContextManager:
-        """Where the model, its loss, metrics and optimiser must be made."""
-        return self.strategy.scope() if self.strategy else contextlib.nullcontext()
-
-    def copy_of(self, model: keras.Model) -> keras.Model:
-        """The model as these devices train it: itself, or a copy on each of them."""
-        if not self.strategy:
-            return model
-        with self.scope():
+    team = Team(strategy)
+    team.check(model, recipe.batch_size)
+    checkpoint = Checkpoint(
+        run_dir, monitored(recipe), save_seconds, writes=team.is_chief, agree=team.chief_says
+    )
+    with checkpoint.claimed(recipe.epochs):
+        checkpoint.check_settings(settings_of(recipe, model, photos))
+        with strategy.scope():
             copy = keras.models.clone_model(model)
             copy.set_weights(model.get_weights())
-        return copy
-
-    def chief_says(self, answer: bool) -> bool:
-        """The chief's answer to a question whose answer depends on a clock."""
-        return self._sum(int(answer and self.is_chief)) > 0 if self._several_machines else answer
-
-    def check_folder(self, folder: Path, step: int) -> None:
-        """Refuse workers that do not share the run's folder: a ValueError on each of them.
-
-        Args:
-            folder: of the run.
-            step: that this worker found there.
-        """
-        if not self._several_machines:
-            return
-        mark = folder / "everyone-sees-this.part"
-        with self._losses_named():
-            if self.is_chief:
-                mark.touch()
-            total, squares = self._sum(step), self._sum(step * step)
-            blind = self._sum(int(not mark.exists()))
-            if self.is_chief:
-                mark.unlink()
-        if blind or total * total != squares * self.devices:
-            raise ValueError(
-                f"{folder}: not all workers see the same state of the run there: it must be a "
-                "folder on a disk that all of them share"
+            compile_model(copy, recipe)
+            done = checkpoint.restore(copy)
+        step = checkpoint.state["step"]
+        start = done * recipe.steps_per_epoch + step
+        team.check_folder(checkpoint.folder, start)
+        if done < recipe.epochs:
+            team.fit(
+                copy,
+                recipe,
+                functools.partial(batches, photos, recipe, start),
+                stream.evaluation_dataset(validation),
+                epoch=done,
+                step=step,
+                callbacks=[*checkpoint.callbacks(recipe.ema), *callbacks],
+                verbose=verbose,
             )
-
-    def _sum(self, value: int) -> int:
-        return int(self._add(tf.constant(value, tf.int64)))
-
-    @functools.cached_property
-    def _add(self) -> Callable:
-        @tf.function
-        def add(value):
-            each = self.strategy.run(lambda: value)
-            return self.strategy.reduce("SUM", each, axis=None)
-
-        return add
-
-    def fit(
-        self, model: keras.Model, stream: Stream, validation: tf.data.Dataset, **run: Any
-    ) -> None:
-        """Train as ``keras.Model.fit`` does, on these devices.
-
-        Args:
-            model: from :meth:`copy_of`, compiled within :meth:`scope`.
-            stream: gives a worker its part of the batches.
-            validation: batches for the end of each epoch.
-            run: ``epochs``, ``initial_epoch``, ``steps_per_epoch``, ``first_step``
-                in the first of them, ``callbacks`` and ``verbose``.
-
-        Raises:
-            WorkerLost: when another worker is gone.
-        """
-        if self.strategy:
-            with self._losses_named():
-                self._fit_together(model, stream, validation, **run)
-                self.chief_says(True)  # wait until the chief has written its last file
-            return
-        del run["first_step"]  # the checkpoint ends the first epoch where it is due
-        model.fit(
-            stream((0, 1)),
-            validation_data=validation,
-            shuffle=False,  # the stream is shuffled; Keras would only warn about it
-            **run,
-        )
-
-    def _fit_together(
-        self,
-        model: keras.Model,
-        stream: Stream,
-        validation: tf.data.Dataset,
-        *,
-        epochs: int,
-        initial_epoch: int,
-        steps_per_epoch: int,
-        first_step: int,
-        callbacks: list[keras.callbacks.Callback],
-        verbose: int | str,
-    ) -> None:
-        """What ``fit`` does, which fails on several machines (keras-team/keras issue 20585).
-
-        On several devices of one machine it fails where the validation photos
-        cannot be shared out evenly.
-        """
-        verbose = (1 if verbose == "auto" else int(verbose)) if self.is_chief else 0
-        calls = keras.callbacks.CallbackList(
-            callbacks, add_progbar=verbose != 0, model=model,
-            verbose=verbose, epochs=epochs, steps=steps_per_epoch,
-        )  # fmt: skip
-        batches = self._batches(stream)
-        validation = self.strategy.experimental_distribute_dataset(_by_samples(validation))
-        train_step, test_step = (self._everywhere(s) for s in (model.train_step, model.test_step))
-        model.stop_training, first = False, first_step
-        calls.on_train_begin()
-        for epoch in range(initial_epoch, epochs):
-            model.reset_metrics()
-            calls.on_epoch_begin(epoch)
-            for step in range(first, steps_per_epoch):
-                calls.on_train_batch_begin(step)
-                calls.on_train_batch_end(step, train_step(next(batches)))
-            logs, first = dict(model.get_metrics_result()), 0
-            model.reset_metrics()
-            calls.on_test_begin()
-            for batch in validation:
-                test_step(batch)
-            found = model.get_metrics_result()
-            calls.on_test_end(found)
-            calls.on_epoch_end(epoch, logs | {f"val_{name}": v for name, v in found.items()})
-            if model.stop_training:
-                break
-        calls.on_train_end(logs)
-
-    @contextlib.contextmanager
-    def _losses_named(self) -> Iterator[None]:
-        """TensorFlow's pages about a broken connection as one sentence."""
-        try:
-            yield
-        except tf.errors.OpError as error:
-            gone = isinstance(error, tf.errors.UnavailableError | tf.errors.AbortedError)
-            gone = gone or "Collective ops is aborted" in error.message
-            if not (gone and self._several_machines):
-                raise
-            raise WorkerLost(
-                f"another worker of this job is gone ({_first_line(error)}). Start all workers "
-                "again with the same command: training goes on from its last saved step"
-            ) from error
-
-    def _batches(self, stream: Stream) -> Iterator:
-        def mine(context: tf.distribute.InputContext) -> tf.data.Dataset:
-            workers = context.num_input_pipelines
-            part = stream((context.input_pipeline_id, workers))
-            # Of a worker's several devices each takes the next batch.
-            each = part.element_spec[0].shape[0] * workers // self.devices
-            return part.rebatch(each, drop_remainder=True)
-
-        return iter(self.strategy.distribute_datasets_from_function(mine))
-
-    def _everywhere(self, step: Callable) -> Callable:
-        """A model's step as a function that all devices compute together."""
-
-        @tf.function
-        def run(batch):
-            logs = self.strategy.run(step, args=(batch,))
-            return {k: self.strategy.reduce("MEAN", v, axis=None) for k, v in logs.items()}
-
-        return run
-
-
-def _by_samples(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Shared out by samples: files, the other way, are not what it is made of."""
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return dataset.with_options(options)
-
-
-def _first_line(error: tf.errors.OpError) -> str:
-    """What went wrong, without where in the graph."""
-    lines = [re.sub(r"\{\{.*?\}\}", "", line).strip() for line in error.message.splitlines()]
-    named = [line for line in lines if "aborted" in line] or [line for line in lines if line]
-    return named[0].rstrip(".:") if named else type(error).__name__
+            checkpoint.reload()  # which the chief has written
+    checkpoint.load_best(model)
+    return checkpoint.state["history"]

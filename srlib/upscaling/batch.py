@@ -6,6 +6,7 @@ Taught in chapter 10.
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from srlib import imagefile
 from srlib.data.photoset import SUFFIXES, images_below
-from srlib.errors import PhotoError
+from srlib.errors import PhotoError, one_line
 from srlib.upscaling.photo import target_ending
 
 #: Enlarges one file, telling a callback how many pixels are done.
@@ -76,7 +77,7 @@ def plan(
         output: a file for one file; a folder, made where there is none, for
             anything else; None for beside the input, with ``-x2`` in its name.
         scale: for such names.
-        format: a key of ``srlib.imagefile.FORMATS``; None for each photo's own.
+        format: see :func:`srlib.imagefile.target_format`; None for each photo's own.
         shard: ``(i, n)``: only the i-th of n parts, which together are everything.
 
     Returns:
@@ -85,22 +86,26 @@ def plan(
     Raises:
         PhotoError: when the inputs and the output cannot belong together.
     """
-    jobs, report, taken = [], Report(), {}
-    to_file = output is not None and _is_file(output, inputs)
-    if to_file and format and output.suffix.lower() not in imagefile.FORMATS[format]:
+    jobs, report = [], Report()
+    taken: dict[Path, Path] = {}
+    to_file = output if output is not None and _is_file(output, inputs) else None
+    format = format and imagefile.target_format("", format)
+    if to_file and format and imagefile.ENDINGS.get(to_file.suffix.lower()) != format:
         raise PhotoError(f"{output}: its ending is not one of {format}; change one of the two")
-    for source, name, base in _found(inputs, output, scale, report):
-        if shard and shard_of(name, shard[1]) != shard[0]:
-            continue
+    found = list(_found(inputs, output, scale, report))
+    sources = {_identity(source): source for source, *_ in found}
+    for source, name, base in found:
+        ours = not shard or shard_of(name, shard[1]) == shard[0]
         try:
-            named = (base / name).with_suffix(target_ending(source, format))
-            target = output if to_file else named
-            _check_free(source, target, taken)
+            target = to_file or (base / name).with_suffix(target_ending(source, format))
+            _check_free(source, target, taken, sources)
         except PhotoError as error:
-            report.failed[source] = str(error)
+            if ours:
+                report.failed[source] = str(error)
             continue
-        taken[target] = source
-        jobs.append(Job(source, target, name, makes_folder=not to_file))
+        taken[target] = source  # whichever shard does it
+        if ours:
+            jobs.append(Job(source, target, name, makes_folder=not to_file))
     return jobs, report
 
 
@@ -108,11 +113,7 @@ def _is_file(output: Path, inputs: Sequence[Path]) -> bool:
     """Whether the output names a file, as ``cp`` would see it."""
     if output.is_dir():
         return False
-    looks_so = (
-        output.is_file()
-        or output.suffix.lower()
-        in {ending for endings in imagefile.FORMATS.values() for ending in endings} | SUFFIXES
-    )
+    looks_so = output.is_file() or output.suffix.lower() in {*imagefile.ENDINGS, *SUFFIXES}
     if looks_so and (len(inputs) > 1 or inputs[0].is_dir()):
         raise PhotoError(f"{output}: is a file's name; several photos need a folder as output")
     if not looks_so and output.suffix and len(inputs) == 1 and inputs[0].is_file():
@@ -133,22 +134,40 @@ def _found(
         base = output or given.with_name(f"{given.resolve().name}-x{scale}")
         if base.exists() and base.samefile(given):
             raise PhotoError(f"{base}: is the input folder itself; name another for the output")
-        inside = base.resolve()
-        photos = [path for path in images_below(given) if inside not in path.resolve().parents]
+        inside, photos = base.resolve(), list(images_below(given))
+        if given.resolve() in inside.parents:  # earlier results are no input
+            photos = [path for path in photos if inside not in path.resolve().parents]
         if not photos:
             report.failed[given] = f"{given}: holds no image files ({', '.join(sorted(SUFFIXES))})"
         for path in photos:
             yield path, path.relative_to(given).as_posix(), base
 
 
-def _check_free(source: Path, target: Path, taken: dict[Path, Path]) -> None:
+def _identity(path: Path) -> tuple[int, int] | None:
+    """The same for every name of a file: links, other cases, other ways to it."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _check_free(
+    source: Path, target: Path, taken: dict[Path, Path], sources: dict[tuple[int, int] | None, Path]
+) -> None:
     if target in taken:
         raise PhotoError(
             f"{source}: would be written to {target}, as {taken[target]} is; "
             "rename one, or give them different outputs"
         )
-    if target.exists() and source.exists() and target.samefile(source):
+    there = _identity(target)
+    if there and there == _identity(source):
         raise PhotoError(f"{target}: is the input itself; choose another name")
+    if there and there in sources:
+        raise PhotoError(
+            f"{source}: would be written to {target}, which is the input {sources[there]}; "
+            "choose another output"
+        )
 
 
 def run(
@@ -177,19 +196,19 @@ def run(
         KeyboardInterrupt: when interrupted; files being written are gone then,
             finished ones stay.
     """
-    sizes: dict[Job, int] = {}
-    for job in jobs:
-        if job.target.exists() and not overwrite:
-            report.skipped.append(job.target)
-            continue
-        try:
-            sizes[job] = imagefile.pixel_count(job.source)
-        except PhotoError as error:
-            report.failed[job.source] = str(error)
+    sizes = _left_to_do(jobs, report, overwrite)
     for message in report.failed.values():
         on_failure(message)
-    with _Bar(sum(sizes.values())) as bar:
-        stop = threading.Event()
+    stop, lock = threading.Event(), threading.Lock()
+    with tqdm(
+        total=sum(sizes.values()) / 1e6,
+        disable=None,  # where there is no terminal
+        bar_format="{l_bar}{bar}| {n:.1f}/{total:.1f} MP, {elapsed} passed, {remaining} left",
+    ) as bar:
+
+        def advance(pixels: int) -> None:
+            with lock:
+                bar.update(pixels / 1e6)
 
         def one(job: Job) -> None:
             done = 0
@@ -199,7 +218,7 @@ def run(
                 if stop.is_set():
                     raise KeyboardInterrupt
                 done += pixels
-                bar.advance(pixels)
+                advance(pixels)
 
             try:
                 if job.makes_folder:
@@ -210,17 +229,31 @@ def run(
                 message = str(error)
                 report.failed[job.source] = message
                 on_failure(message)
-            bar.advance(sizes[job] - done)
+            advance(sizes[job] - done)
 
         _all(one, list(sizes), workers, stop)
     return report
+
+
+def _left_to_do(jobs: Sequence[Job], report: Report, overwrite: bool) -> dict[Job, int]:
+    """The jobs that can and must be done, and how many pixels each has."""
+    sizes: dict[Job, int] = {}
+    for job in jobs:
+        if os.path.lexists(job.target) and not overwrite:
+            report.skipped.append(job.target)
+            continue
+        try:
+            sizes[job] = imagefile.pixel_count(job.source)
+        except PhotoError as error:
+            report.failed[job.source] = str(error)
+    return sizes
 
 
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PhotoError(f"{folder}: cannot be made ({error.strerror or error})") from error
+        raise PhotoError(f"{folder}: cannot be made ({one_line(error)})") from error
 
 
 def _all(one: Callable[[Job], None], jobs: list[Job], workers: int, stop: threading.Event) -> None:
@@ -236,25 +269,3 @@ def _all(one: Callable[[Job], None], jobs: list[Job], workers: int, stop: thread
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-
-
-class _Bar:
-    """Megapixels done and time left, on a terminal; silent elsewhere."""
-
-    def __init__(self, pixels: int):
-        self._lock = threading.Lock()
-        self._bar = tqdm(
-            total=pixels / 1e6,
-            disable=None,
-            bar_format="{l_bar}{bar}| {n:.1f}/{total:.1f} MP, {elapsed} passed, {remaining} left",
-        )
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._bar.close()
-
-    def advance(self, pixels: int) -> None:
-        with self._lock:
-            self._bar.update(pixels / 1e6)

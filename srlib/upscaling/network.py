@@ -37,23 +37,22 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int = 16) -> np.
     if images.ndim != 4 or images.shape[-1] != 3 or not images.size:
         raise ValueError(f"expected RGB images (N, H, W, 3), not an array of shape {images.shape}")
     check_range(images)
-    images = to_float(images) if images.dtype == np.uint8 else np.asarray(images, np.float32)
+    images = to_float(images)
     height, width = images.shape[1:3]
     multiple = size_multiple(model)
     padding = ((0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0))
     if any(after for _, after in padding):
         images = np.pad(images, padding, "symmetric")
     batches = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
-    parts = [_compiled(model)(batch).numpy() for batch in batches]
+    graph = _graph(model)
+    parts = [graph(tf.constant(batch)).numpy() for batch in batches]
     return np.concatenate(parts)[:, : 2 * height, : 2 * width]
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled(model: keras.Model) -> Callable[[np.ndarray], tf.Tensor]:
-    """One graph for all sizes. Called directly, Keras keeps every layer's output until the end."""
-    function = tf.function(lambda images: model(images, training=False))
-    concrete = function.get_concrete_function(tf.TensorSpec((None, None, None, 3), "float32"))
-    return lambda images: concrete(tf.constant(images))
+def _graph(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Traced once. Called directly, Keras keeps every layer's output until the end."""
+    return compiled(model)
 
 
 def compiled(model: keras.Model, xla: bool = False) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -61,9 +60,5 @@ def compiled(model: keras.Model, xla: bool = False) -> Callable[[tf.Tensor], tf.
 
     Takes any number of images of any size; XLA compiles anew for each size.
     """
-
-    def call(images):
-        return model(images, training=False)
-
     any_size = [tf.TensorSpec((None, None, None, 3), "float32")]
-    return tf.function(call, any_size, autograph=False, jit_compile=xla)
+    return tf.function(lambda images: model(images, training=False), any_size, jit_compile=xla)

@@ -9,7 +9,7 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from PIL import Image
@@ -17,39 +17,58 @@ from PIL import Image
 from srlib import imagefile
 from srlib._backend import keras, tf
 from srlib.errors import PhotoError
-from srlib.models import zoo
-from srlib.upscaling import tiles
+from srlib.imagefile.opening import describe
+from srlib.models import cards, zoo
+from srlib.upscaling import channels, tiles
 
-#: What enlarges when nobody says what.
-DEFAULT_MODEL = "residual-mse"
-
-
-Model = keras.Model | str | os.PathLike
+Model: TypeAlias = "keras.Model | str | os.PathLike"
 
 
-@overload
-def upscale(image: np.ndarray, model: Model = ..., scale: int = ..., **options) -> np.ndarray: ...
+Tile: TypeAlias = "int | str | None"
+Told: TypeAlias = Callable[[int], None]
 
 
 @overload
-def upscale(image: Image.Image, model: Model = ..., scale: int = ..., **options) -> Image.Image: ...
-
-
-@overload
-def upscale(image: str | os.PathLike, model: Model = ..., scale: int = ..., **options) -> Path: ...
-
-
 def upscale(
-    image,
-    model: Model = DEFAULT_MODEL,
+    image: np.ndarray,
+    model: Model = ...,
+    scale: int = ...,
+    *,
+    tile: Tile = ...,
+    on_tile: Told | None = ...,
+) -> np.ndarray: ...
+@overload
+def upscale(
+    image: Image.Image,
+    model: Model = ...,
+    scale: int = ...,
+    *,
+    tile: Tile = ...,
+    on_tile: Told | None = ...,
+) -> Image.Image: ...
+@overload
+def upscale(
+    image: str | os.PathLike,
+    model: Model = ...,
+    scale: int = ...,
+    *,
+    tile: Tile = ...,
+    output: str | os.PathLike | None = ...,
+    overwrite: bool = ...,
+    strip: bool = ...,
+    on_tile: Told | None = ...,
+) -> Path: ...
+def upscale(
+    image: Any,
+    model: Model = cards.DEFAULT,
     scale: int = 2,
     *,
-    tile: int | str | None = "auto",
+    tile: Tile = "auto",
     output: str | os.PathLike | None = None,
     overwrite: bool = False,
     strip: bool = False,
-    on_tile: Callable[[int], None] | None = None,
-):
+    on_tile: Told | None = None,
+) -> Any:
     """Enlarge one image of any size; what comes back is the kind that was given.
 
     An array is RGB. A PIL image or a file may be greyscale, transparent, 16
@@ -91,28 +110,60 @@ def upscale(
         except (MemoryError, tf.errors.ResourceExhaustedError) as error:
             raise PhotoError(f"{name}: not enough memory; try a smaller tile") from error
 
-    if not isinstance(image, (str, os.PathLike)):
-        if output is not None:
-            raise TypeError("output is for files alone; this image comes back as a value")
-        if isinstance(image, Image.Image):
-            return imagefile.enlarge_image(image, enlarge, scale)
-        image = np.asarray(image)
-        if image.dtype.kind not in "uif":
-            raise TypeError(
-                "image must be the path of a file, a PIL image or an RGB array of numbers; "
-                "for several files call this once for each"
-            )
-        return enlarge(image)
-    source = Path(image)
-    target = Path(output) if output is not None else default_target(source, scale)
-    if target.exists() and not overwrite and not _same(source, target):
+    if isinstance(image, (str, os.PathLike)):
+        source = Path(image)
+        target = Path(output) if output is not None else default_target(source, scale)
+        _refuse_existing(target, source, overwrite)
+        enlarge_file(source, target, enlarge, scale, strip)
+        return target
+    if output is not None:
+        raise TypeError("output is for files alone; this image comes back as a value")
+    if isinstance(image, Image.Image):
+        picture = channels.enlarge(imagefile.from_pil(image), enlarge, scale)
+        return imagefile.to_pil(picture, image.info)
+    image = np.asarray(image)
+    if image.dtype.kind not in "uif":
+        raise TypeError(
+            "image must be the path of a file, a PIL image or an RGB array of numbers; "
+            "for several files call this once for each"
+        )
+    return enlarge(image)
+
+
+def _refuse_existing(target: Path, source: Path, overwrite: bool) -> None:
+    there = os.path.lexists(target)
+    itself = target.exists() and source.exists() and target.samefile(source)  # said elsewhere
+    if there and not overwrite and not itself:
         raise PhotoError(f"{target}: exists already; name another output, or pass overwrite=True")
-    imagefile.enlarge_file(source, target, enlarge, scale, strip)
-    return target
 
 
-def _same(source: Path, target: Path) -> bool:
-    return source.exists() and target.samefile(source)
+def enlarge_file(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    network: channels.Network,
+    scale: int = 2,
+    strip: bool = False,
+) -> None:
+    """Read a file, enlarge it, and write it, whole or not at all.
+
+    Args:
+        source: see :func:`srlib.imagefile.read`.
+        target: see :func:`srlib.imagefile.write`.
+        network: see :func:`srlib.upscaling.channels.enlarge_pixels`.
+        scale: what the network multiplies the sides by.
+        strip: see :func:`srlib.imagefile.write`.
+
+    Raises:
+        PhotoError: when it cannot be read or written.
+    """
+    try:
+        picture = imagefile.read(source, target, scale)
+        picture = channels.enlarge(picture, network, scale)  # and forget the small one
+        imagefile.write(picture, target, strip)
+    except MemoryError as error:
+        raise PhotoError(
+            f"{describe(source)}: does not fit in memory; cut it into parts first"
+        ) from error
 
 
 def named(model: Model) -> keras.Model:
@@ -121,9 +172,9 @@ def named(model: Model) -> keras.Model:
         if not callable(model):
             raise TypeError(f"model must be a name or a Keras model, not {model!r}; see scale=")
         return model
-    if Path(model).suffix.lower() in sum(imagefile.FORMATS.values(), ()):
+    if Path(model).suffix.lower() in imagefile.ENDINGS:
         raise ValueError(f"{model}: is no model; name the file to write with output=")
-    if str(model) in (*zoo.available(), *zoo.BASELINES):
+    if str(model) in (*cards.available(), *cards.BASELINES):
         return _shipped(str(model))
     return zoo.load(model)  # a reader's file may change, so it is read again
 

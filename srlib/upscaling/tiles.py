@@ -11,19 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 
 from srlib._backend import keras
-from srlib.models.anatomy import TilingError, receptive_field, size_multiple
-from srlib.models.ensemble import SelfEnsemble
+from srlib.models.anatomy import TilingError, network_of, receptive_field, size_multiple
 from srlib.models.interface import SCALE
-from srlib.pixels import check_range
+from srlib.pixels import check_range, to_float, to_integers
 from srlib.upscaling.network import predict
-
-layers = keras.layers
-
 
 #: What "auto" keeps of each tile, in pixels a side: large beside the overlap, which is
 #: computed for nothing, and small enough that a tile's features fit in memory.
@@ -32,6 +28,9 @@ SMALLEST, LARGEST = 128, 256
 
 #: How often a network is applied for each scale.
 PASSES = {SCALE: 1, SCALE**2: 2}
+
+#: Rows and columns of a rectangle.
+Spans = tuple[slice, ...]
 
 
 def enlarge(
@@ -64,50 +63,54 @@ def enlarge(
     passes = _passes(scale)
     core = _core(model, image.shape, passes, tile)
     overlaps = [0] * passes if core is None else _overlaps(model, passes)
-    multiple = _multiple(model)
+    multiple = size_multiple(network_of(model))
     height, width = image.shape[:2]
-    kind = image.dtype if image.dtype.kind == "u" else np.dtype(np.float32)
+    integers = image.dtype.kind == "u"
+    kind = image.dtype if integers else np.float32
     result = np.empty((scale * height, scale * width, 3), kind)
-    for rows in _steps(height, core, multiple):
-        for columns in _steps(width, core, multiple):
-            unit = _tile(model, image, (rows, columns), overlaps, multiple)
-            result[_scaled(rows, scale), _scaled(columns, scale)] = _as_kind(unit, kind)
-            if on_tile:
-                on_tile((rows.stop - rows.start) * (columns.stop - columns.start))
+    whole = slice(0, height), slice(0, width)
+    for own in product(_steps(height, core, multiple), _steps(width, core, multiple)):
+        part = _tile(model, image, own, overlaps, multiple)
+        result[_inside(own, whole, scale)] = to_integers(part, kind) if integers else part
+        if on_tile:
+            on_tile(math.prod(span.stop - span.start for span in own))
     return result
 
 
 def _tile(
     model: keras.Model,
     image: np.ndarray,
-    own: tuple[slice, slice],
+    own: Spans,
     overlaps: list[int],
     multiple: int,
 ) -> np.ndarray:
     """A tile's own part of the result, computed with what each pass must see around it."""
 
-    def around(overlap: int) -> list[slice]:
+    def around(overlap: int) -> Spans:
         # A network with strides sees a grid: what it looks at starts and ends on that grid.
-        return [
+        return tuple(
             slice(
                 max(0, span.start - overlap) // multiple * multiple,
                 min(size, -(-(span.stop + overlap) // multiple) * multiple),
             )
             for span, size in zip(own, image.shape[:2], strict=True)
-        ]
+        )
 
     views = [around(overlap) for overlap in (*overlaps, 0)]
-    window = _as_unit(image[tuple(views[0])])[None]
+    window = to_float(image[views[0]])
     scale = 1
     for outer, inner in pairwise(views):
-        window = predict(model, window)
         scale *= SCALE
-        kept = [
-            slice(scale * (i.start - o.start), scale * (i.stop - o.start))
-            for i, o in zip(inner, outer, strict=True)
-        ]
-        window = window[:, kept[0], kept[1]]
-    return window[0]
+        window = predict(model, window[None])[0][_inside(inner, outer, scale)]
+    return window
+
+
+def _inside(inner: Spans, outer: Spans, scale: int) -> Spans:
+    """Where one rectangle of the input lies in the enlargement of another around it."""
+    return tuple(
+        slice(scale * (i.start - o.start), scale * (i.stop - o.start))
+        for i, o in zip(inner, outer, strict=True)
+    )
 
 
 def _checked(image: np.ndarray) -> np.ndarray:
@@ -128,11 +131,6 @@ def _passes(scale: int) -> int:
     if not isinstance(scale, int) or scale not in PASSES:
         raise ValueError(f"scale must be 2 or 4, not {scale!r}")
     return PASSES[scale]
-
-
-def _multiple(model: keras.Model) -> int:
-    inner = model.model if isinstance(model, SelfEnsemble) else model
-    return size_multiple(inner) if isinstance(inner, keras.Model) else 1
 
 
 def _overlaps(model: keras.Model, passes: int) -> list[int]:
@@ -169,20 +167,3 @@ def _steps(size: int, core: int | None, multiple: int) -> Iterator[slice]:
     step = size if core is None else -(-core // multiple) * multiple
     for start in range(0, size, step):
         yield slice(start, min(start + step, size))
-
-
-def _scaled(span: slice, scale: int) -> slice:
-    return slice(scale * span.start, scale * span.stop)
-
-
-def _as_unit(image: np.ndarray) -> np.ndarray:
-    if image.dtype.kind == "u":
-        return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
-    return image.astype(np.float32)
-
-
-def _as_kind(unit: np.ndarray, kind: np.dtype) -> np.ndarray:
-    if kind.kind == "u":
-        # NumPy's rint: halves go to even, as everywhere in srlib.
-        return np.rint(unit * np.float32(np.iinfo(kind).max)).astype(kind)
-    return unit

@@ -10,7 +10,7 @@ from srlib._backend import tf
 from srlib.book import presets
 from srlib.data import photoset
 from srlib.data.download import DATASETS
-from srlib.training.loop import Recipe, compile_model
+from srlib.training.recipe import Recipe, compile_model
 
 
 @pytest.fixture(autouse=True)

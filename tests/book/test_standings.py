@@ -9,7 +9,7 @@ import srlib
 from srlib import models
 from srlib.book import results, standings
 from srlib.book.standings import ENSEMBLE
-from srlib.models import zoo
+from srlib.models import cards
 from tools import pages
 
 
@@ -61,7 +61,7 @@ def test_ours_are_the_benchmark_s_sorted_in():
         assert mine[name].trained_on
     assert mine["linear"].parameters == models.linear().count_params()
     for name in set(srlib.available()) & mine.keys():
-        assert mine[name].parameters == zoo.card(name)["parameters"]
+        assert mine[name].parameters == cards.card(name)["parameters"]
     assert "VGG16" in mine["residual-perceptual"].trained_on
     assert mine["residual-mse"].trained_on == "photos256, 2,718 photos"
 
@@ -119,7 +119,7 @@ def test_cards_tell_of_data_phases_and_licence():
     text = pages.cards()
     for name in srlib.available():
         part = text.split(f"## `{name}`")[1].split("\n## ")[0]
-        card = zoo.card(name)
+        card = cards.card(name)
         assert f"{standings.training_seconds(card) / 60:.0f} minutes" in part
         assert ("| licence of the data |" in part) == ("licence" in card)
         assert card["sha256"][:16] in part

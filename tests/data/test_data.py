@@ -39,68 +39,59 @@ def truncate(path: Path, share: float = 0.8) -> Path:
 # --- reading files
 
 
-def test_rgb(tmp_path, rng):
-    pixels = rng.integers(0, 256, (5, 7, 3), np.uint8)
-    read = read_photo(save(Image.fromarray(pixels), tmp_path / "rgb.png"))
+INK, WHITE = [[10, 20, 30], [200, 100, 0], [0, 0, 255]], [255, 255, 255]
+
+
+def palette() -> Image.Image:
+    image = Image.fromarray(np.array([[0, 1, 2]], np.uint8), mode="P")
+    image.putpalette([level for ink in INK for level in ink])
+    return image
+
+
+def image(rows, mode=None) -> Image.Image:
+    kind = np.uint16 if mode == "I;16" else bool if mode == "1" else np.uint8
+    return Image.fromarray(np.array(rows, kind), mode if mode == "LA" else None)
+
+
+def greys(*levels) -> list[list[int]]:
+    return [[level] * 3 for level in levels]
+
+
+RGB = np.random.default_rng(20240607).integers(0, 256, (5, 7, 3), np.uint8)
+DEEP = [[0, 128, 129, 257, 2570, 32768, 65406, 65407, 65535]]
+RGBA = [[[10, 20, 30, 255], [10, 20, 30, 0], [0, 100, 255, 51]]]
+KEYED = [[[1, 2, 3], [9, 9, 9]]]
+#: An image, how it is saved as PNG, its rows of RGB when read, and whether it counts as grey.
+STORED = {
+    "rgb": (Image.fromarray(RGB), {}, RGB, False),
+    "grey": (Image.fromarray(RGB[..., 0]), {}, np.stack([RGB[..., 0]] * 3, -1), True),
+    # 65535 is white: the scale is 257, not a shift, and nothing wraps or clips.
+    "sixteen bit": (image(DEEP, "I;16"), {}, [greys(0, 0, 1, 1, 10, 128, 254, 255, 255)], True),
+    "dark sixteen bit": (image([[200, 200]], "I;16"), {}, [greys(1, 1)], True),
+    "one bit": (image([[1, 0, 1]], "1"), {}, [greys(255, 0, 255)], True),
+    "palette": (palette(), {}, [INK], False),
+    "see-through palette": (palette(), {"transparency": 1}, [[INK[0], WHITE, INK[2]]], False),
+    # Transparency lies on white: one fifth of the colour and four fifths of white.
+    "rgba": (image(RGBA), {}, [[INK[0], WHITE, [204, 224, 255]]], False),
+    "la": (image([[[90, 255], [90, 0], [0, 51]]], "LA"), {}, [greys(90, 255, 204)], False),
+    "transparent colour": (image(KEYED), {"transparency": (1, 2, 3)}, [greys(255, 9)], False),
+}
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_any_kind_of_pixels_is_read_as_rgb(tmp_path, name):
+    stored, options, expected, grey = STORED[name]
+    path = save(stored, tmp_path / "stored.png", **options)
+    read = read_photo(path)
     assert read.dtype == np.uint8
-    np.testing.assert_array_equal(read, pixels)
-    assert not photoset.is_grey(tmp_path / "rgb.png")
+    np.testing.assert_array_equal(read, expected)
+    assert photoset.is_grey(path) == grey
 
 
-def test_greyscale(tmp_path, rng):
-    pixels = rng.integers(0, 256, (5, 7), np.uint8)
-    path = save(Image.fromarray(pixels), tmp_path / "grey.png")
-    np.testing.assert_array_equal(read_photo(path), np.stack([pixels] * 3, -1))
-    assert photoset.is_grey(path)
-
-
-def test_sixteen_bit_greyscale(tmp_path):
-    """65535 is white: the scale is 257, not a shift, and nothing wraps or clips."""
-    levels = np.array([[0, 128, 129, 257, 2570, 32768, 65406, 65407, 65535]], np.uint16)
-    path = save(Image.fromarray(levels), tmp_path / "deep.png")
-    expected = [0, 0, 1, 1, 10, 128, 254, 255, 255]
-    np.testing.assert_array_equal(read_photo(path), np.stack([[expected]] * 3, -1))
-    assert photoset.is_grey(path)
-
-
-def test_a_dark_sixteen_bit_image_stays_dark(tmp_path):
-    path = save(Image.fromarray(np.full((4, 4), 200, np.uint16)), tmp_path / "dark.png")
-    np.testing.assert_array_equal(read_photo(path), np.ones((4, 4, 3)))
-
-
-def test_one_bit(tmp_path):
-    bits = np.array([[True, False, True]])
-    path = save(Image.fromarray(bits), tmp_path / "bits.png")
-    np.testing.assert_array_equal(read_photo(path)[0], [[255] * 3, [0] * 3, [255] * 3])
-
-
-def test_palette(tmp_path):
-    image = Image.fromarray(np.array([[0, 1, 2], [2, 1, 0]], np.uint8), mode="P")
-    image.putpalette([10, 20, 30, 200, 100, 0, 0, 0, 255])
-    colours = np.array([[10, 20, 30], [200, 100, 0], [0, 0, 255]])
-    read = read_photo(save(image, tmp_path / "palette.png"))
-    np.testing.assert_array_equal(read, colours[[[0, 1, 2], [2, 1, 0]]])
-    read = read_photo(save(image, tmp_path / "see-through.png", transparency=1))
-    colours[1] = 255
-    np.testing.assert_array_equal(read, colours[[[0, 1, 2], [2, 1, 0]]])
-    read = read_photo(save(image, tmp_path / "animation.gif"))
-    assert read.shape == (2, 3, 3)
-
-
-def test_transparency_lies_on_white(tmp_path):
-    rgba = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 100, 255, 51]]], np.uint8)
-    read = read_photo(save(Image.fromarray(rgba), tmp_path / "rgba.png"))
-    # One fifth of the colour and four fifths of white.
-    np.testing.assert_array_equal(read[0], [[10, 20, 30], [255, 255, 255], [204, 224, 255]])
-    la = Image.fromarray(np.array([[[90, 255], [90, 0], [0, 51]]], np.uint8), mode="LA")
-    read = read_photo(save(la, tmp_path / "la.png"))
-    np.testing.assert_array_equal(read[0], [[90] * 3, [255] * 3, [204] * 3])
-
-
-def test_transparent_colour_of_an_opaque_mode(tmp_path):
-    pixels = np.array([[[1, 2, 3], [9, 9, 9]]], np.uint8)
-    path = save(Image.fromarray(pixels), tmp_path / "key.png", transparency=(1, 2, 3))
-    np.testing.assert_array_equal(read_photo(path)[0], [[255] * 3, [9] * 3])
+def test_of_an_animation_the_first_picture_is_read(tmp_path):
+    path = tmp_path / "animation.gif"
+    save(palette(), path, save_all=True, append_images=[Image.new("RGB", (3, 1), "white")])
+    np.testing.assert_array_equal(read_photo(path), [INK])
 
 
 def test_cmyk_jpeg(tmp_path):
@@ -373,6 +364,10 @@ def test_stream_shapes(photo_folder):
     for crop in (0, 9):
         with pytest.raises(ValueError, match=f"between 1 and 8.*not {crop}"):
             data.dataset(photo_set(photo_folder), 4, size=16, crop=crop)
+    with pytest.raises(ValueError, match="1 or more low-resolution pixels, not 0"):
+        data.dataset(photo_set(photo_folder), 4, size=None, crop=0)
+    with pytest.raises(ValueError, match="part 2 of 2 equal parts of 4: there is none"):
+        data.dataset(photo_set(photo_folder), 4, size=16, part=(2, 2))
 
 
 def test_stream_is_a_function_of_its_seed(photo_folder):
@@ -503,7 +498,7 @@ def test_a_hundred_thousand_photos_cost_their_names(tmp_path):
         next(batches)
     before = psutil.Process().memory_info().rss
     for _ in range(30):
-        next(stream)
+        next(batches)
     growth = psutil.Process().memory_info().rss - before
     (store,) = stores
     assert not store.cached and store.known == {}

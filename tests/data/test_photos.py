@@ -115,31 +115,39 @@ def test_the_credits_are_what_the_script_writes(credited):
 # The rule
 
 
-def test_texture_is_kept():
-    assert embed_photos.sharp_share(texture()) == 1
-    assert embed_photos.is_good(texture())
-
-
-def test_blurred_texture_is_left_out():
-    out_of_focus = blurred(texture())
-    assert embed_photos.luma(out_of_focus).std() > 1
-    assert not embed_photos.is_good(out_of_focus)
-
-
-def test_a_blurred_gradient_with_sensor_noise_is_left_out():
+def noisy_gradient():
+    """A blurred gradient, and the noise of a camera's sensor."""
     ramp = np.linspace(0, 200, 256)[None, :, None].repeat(256, axis=0).repeat(3, axis=2)
     noisy = ramp + np.random.default_rng(0).normal(0, 2, ramp.shape)
-    assert not embed_photos.is_good(noisy.round().clip(0, 255).astype(np.uint8))
+    return noisy.round().clip(0, 255).astype(np.uint8)
 
 
-def test_a_flat_square_is_left_out():
-    assert not embed_photos.is_good(np.full((256, 256, 3), 128, np.uint8))
-
-
-def test_a_sharp_third_before_a_blurred_background_is_kept():
+def sharp_third():
+    """An animal before a blurred background."""
     square = blurred(texture(1)).copy()
     square[:, :96] = texture()[:, :96]
-    assert embed_photos.is_good(square)
+    return square
+
+
+@pytest.mark.parametrize(
+    ("square", "good"),
+    [
+        (texture(), True),
+        (sharp_third(), True),
+        (blurred(texture()), False),
+        (noisy_gradient(), False),
+        (np.full((256, 256, 3), 128, np.uint8), False),
+    ],
+    ids=["texture", "sharp third", "blurred texture", "noisy gradient", "flat"],
+)
+def test_squares_with_something_in_focus_are_kept(square, good):
+    assert embed_photos.is_good(square) == good
+
+
+def test_shares_of_sharp_tiles():
+    assert embed_photos.sharp_share(texture()) == 1
+    assert embed_photos.sharp_share(blurred(texture())) < embed_photos.SHARP_TILES
+    assert embed_photos.luma(blurred(texture())).std() > 1
 
 
 @pytest.mark.parametrize(

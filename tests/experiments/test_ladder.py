@@ -10,10 +10,10 @@ import pytest
 from conftest import smooth_photo
 from PIL import Image
 
-from experiments import ladder, levers
+from experiments import common, jobs, ladder, levers
 from srlib import models
 from srlib.book import results
-from srlib.models import zoo
+from srlib.models import cards, zoo
 
 #: What may be traded for a step, so that every arm costs about the same.
 BUDGET = {"batch_size", "steps_per_epoch", "crop"}
@@ -63,11 +63,9 @@ def test_no_photo_that_judges_is_trained_on(folders):
 
 
 def test_the_photos_are_those_of_the_network_that_grows(folders):
-    from experiments.train_zoo import open_photos
-
     photos, _ = ladder.open_mix(folders.photos, folders.textures, ladder.EVERYTHING, 64)
     own = {name for name in names(photos) if name.startswith("bird")}
-    before, _ = open_photos(folders.photos)
+    before, _ = common.training_photos(folders.photos)
     assert own == set(names(before))
 
 
@@ -142,12 +140,12 @@ def test_levers_are_measured_recorded_and_not_measured_again(folders, tmp_path, 
     shown = Image.open(tmp_path / "runs/levers/tiny-taught-photos/0.png")
     assert shown.size == (120, 100)  # the whole photo, and no longer quite itself
     assert np.abs(np.asarray(shown, int) - Image.open(folders.textures / "t91/0.png")).max() > 0
-    assert first["bases"]["base"]["parameters"] == zoo.card("residual-mse")["parameters"]
+    assert first["bases"]["base"]["parameters"] == cards.card("residual-mse")["parameters"]
 
     def refused(*_, **__):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(levers, "run_job", refused)
+    monkeypatch.setattr(jobs, "run", refused)
     assert levers.main(command) == 0
     assert results.read("levers")["rows"] == first["rows"]
 
@@ -159,20 +157,20 @@ def test_a_rung_is_trained_and_published_with_its_licence(folders, tmp_path, mon
     jobs = {n: replace(job, recipe=replace(job.recipe, **short)) for n, job in jobs.items()}
     jobs["large"] = replace(jobs["large"], starts_from="grown")
     monkeypatch.setattr(ladder, "JOBS", jobs)
-    parent = zoo.ZOO / "residual-mse"
+    parent = cards.FOLDER / "residual-mse"
     for suffix in (".safetensors", ".json"):
         (tmp_path / f"residual-mse{suffix}").write_bytes(parent.with_suffix(suffix).read_bytes())
-    monkeypatch.setattr(zoo, "ZOO", tmp_path)
+    monkeypatch.setattr(cards, "FOLDER", tmp_path)
     command = ["--photos", folders.photos, "--textures", str(folders.textures)]
     assert ladder.main([*command, "--runs", str(tmp_path / "runs")]) == 0
-    card = zoo.card("large")
+    card = cards.card("large")
     assert "non-commercial" in card["licence"]
     assert card["data"]["source"].startswith("photos + t91 x 6")
-    phases = [card["before"], card["before"]["before"], card["before"]["before"]["before"]]
+    _, *phases = cards.phases(card)
     assert [phase["job"] for phase in phases[:2]] == ["grown", "residual-mse"]
     assert phases[2]["recipe"]["loss"] == "l1"  # how residual-mse itself began
     assert all(phase["seconds"] > 0 for phase in phases[1:])
     assert not (tmp_path / "grown.safetensors").exists()  # a phase, not shipped
-    assert card["options"]["blocks"] > zoo.card("residual-mse")["options"].get("blocks", 6)
+    assert card["options"]["blocks"] > cards.card("residual-mse")["options"].get("blocks", 6)
     assert str(tmp_path) not in json.dumps(card)
     assert zoo.load("large").count_params() == card["parameters"]

@@ -131,7 +131,7 @@ def written(monkeypatch) -> dict:
     """What would be recorded, by name; few photos to fit a filter to."""
     kept, photos, few = {}, data.photos, data.photos("embedded", "train").take(2)
     monkeypatch.setattr(
-        robustness.results, "write", lambda name, content, **by: kept.update({name: content | by})
+        results, "write", lambda name, content, **by: kept.update({name: content | by})
     )
     monkeypatch.setattr(
         data, "photos", lambda s, *a, **k: few if s == "embedded" else photos(s, *a, **k)

@@ -1,4 +1,4 @@
-"""Timing and its experiment: fair turns, operations by hand, an export that is equal."""
+"""The speed experiment: what is timed, by which engine, and what a row says."""
 
 import importlib.util
 import json
@@ -10,108 +10,16 @@ import pytest
 import srlib
 from experiments import speed, speed_networks, speed_profile
 from experiments.speed_networks import KERAS_NORMALIZATION, Network, Settings
-from srlib import export, models
+from srlib import export, models, training
 from srlib._backend import tf
 from srlib.book import results, timing
 from srlib.export import write
-from srlib.models import anatomy, zoo
-from srlib.training import loop
+from srlib.models import anatomy, cards, zoo
 from srlib.upscaling import network
 
 TINY = Settings(
     16, 8, 2, 1, 8, (4,), (8, 12), (1,), (4,), 8, rounds=1, patience=0.0
 )  # fmt: skip
-
-
-class Clock:
-    """Time passes only while a contender works."""
-
-    def __init__(self, monkeypatch):
-        self.now, self.calls = 0.0, []
-        monkeypatch.setattr(timing.time, "perf_counter", lambda: self.now)
-
-    def works(self, name: str, *seconds: float):
-        """A contender that takes these times, the last one for ever."""
-        left = list(seconds)
-
-        def call():
-            self.calls.append(name)
-            self.now += left.pop(0) if len(left) > 1 else left[0]
-
-        return call
-
-
-# --- srlib.book.timing
-
-
-def test_the_best_round_counts_and_the_first_call_does_not(monkeypatch):
-    clock = Clock(monkeypatch)
-    calls = {"a": clock.works("a", 0.0, 5.0, 3.0, 4.0), "b": clock.works("b", 90.0, 1.0)}
-    assert timing.fastest(calls, rounds=2, least=0.5, patience=99) == {"a": 3.0, "b": 1.0}
-
-
-def test_contenders_take_turns(monkeypatch):
-    clock = Clock(monkeypatch)
-    calls = {name: clock.works(name, 1.0) for name in "abc"}
-    timing.fastest(calls, rounds=3, least=1.0, patience=99)
-    assert "".join(clock.calls) == "aabbcc" + "abc" * 3
-
-
-def test_short_contenders_are_repeated_and_long_ones_dropped(monkeypatch):
-    clock = Clock(monkeypatch)
-    calls = {"short": clock.works("short", 0.25), "long": clock.works("long", 2.0)}
-    seconds = timing.fastest(calls, rounds=4, least=1.0, patience=3.0)
-    assert seconds == {"short": 0.25, "long": 2.0}  # of one call, not of a round
-    # 0.25 s in the second call, then 1 s a round until 3 s are spent; 2 s, then 2 s.
-    assert clock.calls.count("short") == 2 + 3 * 4
-    assert clock.calls.count("long") == 2 + 1
-
-
-def test_without_rounds_the_second_call_counts(monkeypatch):
-    clock = Clock(monkeypatch)
-    calls = {"a": clock.works("a", 9.0, 2.0, 1.0)}
-    assert timing.fastest(calls, rounds=0) == {"a": 2.0}
-    assert clock.calls == ["a", "a"]
-
-
-def test_tensors_are_waited_for():
-    class Queued:
-        waited = 0
-
-        def numpy(self):
-            Queued.waited += 1
-
-    timing.fastest({"queued": Queued}, rounds=1, least=0.0)
-    assert Queued.waited == 3
-
-
-@pytest.mark.parametrize("training_too", [False, True])
-def test_operations_of_bare_convolutions_by_hand(monkeypatch, training_too):
-    seen = []
-
-    def two_seconds(contenders, rounds):
-        seen.extend(call().shape for call in contenders.values())
-        return dict.fromkeys(contenders, 2.0)
-
-    monkeypatch.setattr(timing, "fastest", two_seconds)
-    speeds = timing.convolution_speed(8, ((1, 10), (3, 5)), training=training_too)
-    # Nine weights for each pair of channels, a product and a sum each, at every pixel.
-    one = 9 * 8 * 8 * 2
-    times = 4 * 3 if training_too else 1  # four convolutions; their gradients cost twice as much
-    assert speeds == {
-        (1, 10): pytest.approx(one * times * 100 / 2 / 1e9),
-        (3, 5): pytest.approx(one * times * 75 / 2 / 1e9),
-    }
-    # In training the call returns one number that every gradient is part of.
-    assert seen == ([(), ()] if training_too else [(1, 10, 10, 8), (3, 5, 5, 8)])
-
-
-def test_the_count_of_a_network_agrees_with_that_of_bare_convolutions():
-    low = keras.Input((None, None, 8), name="low")
-    x = low
-    for _ in range(4):
-        x = keras.layers.Conv2D(8, 3, padding="same")(x)
-    assert models.flops(keras.Model(low, x), 10, 10) == 4 * 2 * 9 * 8 * 8 * 100
 
 
 @pytest.mark.parametrize("xla", [False, True])
@@ -145,7 +53,7 @@ def test_perceptual_twins_are_measured_once():
     found = speed_networks.networks()
     keys = [json.dumps([n.architecture, n.options], sort_keys=True) for n in found]
     assert len(keys) == len(set(keys))
-    cards = [zoo.card(name) for name in srlib.available()]
+    cards = [cards.card(name) for name in srlib.available()]
     assert set(keys) == {
         json.dumps([c["architecture"], c["options"]], sort_keys=True) for c in cards
     }
@@ -164,10 +72,10 @@ def test_only_networks_with_a_choice_are_measured_in_bfloat16():
 
 
 def test_what_the_machine_cannot_do_is_called_emulated(monkeypatch):
-    monkeypatch.setattr(loop, "fast_precision", lambda: "float32")
+    monkeypatch.setattr(training, "fast_precision", lambda: "float32")
     assert speed_networks.emulated("mixed_bfloat16")
     assert not speed_networks.emulated("float32")
-    monkeypatch.setattr(loop, "fast_precision", lambda: "mixed_bfloat16")
+    monkeypatch.setattr(training, "fast_precision", lambda: "mixed_bfloat16")
     assert not speed_networks.emulated("mixed_bfloat16")
     assert not speed_networks.emulated("float32")
 
@@ -201,7 +109,7 @@ def small(monkeypatch) -> Network:
         return model
 
     monkeypatch.setattr(zoo, "load", load)
-    monkeypatch.setattr(loop, "fast_precision", lambda: "float32")
+    monkeypatch.setattr(training, "fast_precision", lambda: "float32")
     return network
 
 
@@ -255,7 +163,7 @@ def test_a_network_at_work(small, monkeypatch):
 @pytest.mark.parametrize("native", [False, True])
 def test_what_is_emulated_is_timed_by_a_single_call(small, monkeypatch, native):
     fast = "mixed_bfloat16" if native else "float32"
-    monkeypatch.setattr(loop, "fast_precision", lambda: fast)
+    monkeypatch.setattr(training, "fast_precision", lambda: fast)
     monkeypatch.setattr(speed_networks, "step", lambda *_: None)
     rounds = []
 

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,10 +22,9 @@ import srlib
 from experiments import exports
 from srlib import models, resize
 from srlib.book import results
-from srlib.export import formats, write
+from srlib.export import ExportError, export, formats, read, write
 from srlib.export.formats import FORMATS
-from srlib.export.write import ExportError, export
-from srlib.models import zoo
+from srlib.models import cards, zoo
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -131,7 +131,7 @@ def test_every_network_draws_the_same_picture_at_any_size(name, format, made, rn
     assert 0 <= exported.difference <= 1e-5
 
 
-opened = functools.cache(write.runner)
+opened = functools.cache(read.runner)
 
 
 @every_format
@@ -158,7 +158,7 @@ def test_an_exported_interpolation_is_that_of_numpy(format, made, rng):
 def test_sizes_that_the_network_does_not_take_are_refused(format, made, rng):
     """The hourglass's rule goes with it: whoever ignores it does not get a wrong picture unseen."""
     _, exported = made("hourglass", format)
-    assert write.metadata(exported)["size_multiple"] == "2"
+    assert read.metadata(exported)["size_multiple"] == "2"
     low = rng.random((1, 5, 7, 3), np.float32)
     with pytest.raises(Exception, match=r"(?i)incompatible|broadcast|dimension|reshape"):
         ORACLES[format](exported.path)(low)
@@ -218,7 +218,7 @@ def test_a_shipped_model_says_what_it_is(format, tmp_path):
     assert exported.bytes == sum(p.stat().st_size for p in files if p.is_file())
     assert str(exported).startswith(f"{exported.path}: {format}, ")
     assert f"{exported.difference:.1e} at most" in str(exported)
-    card, about = srlib.card("espcn"), write.metadata(exported)
+    card, about = srlib.card("espcn"), read.metadata(exported)
     numbers = b"".join(np.asarray(v, "<f4").tobytes() for v in srlib.load("espcn").variables)
     for key, value in {
         "model": "espcn",
@@ -236,10 +236,10 @@ def test_a_shipped_model_says_what_it_is(format, tmp_path):
 
 @pytest.mark.parametrize("format", ["onnx", "tflite"])
 def test_a_network_of_ones_own_is_named_after_its_architecture(format, made):
-    about = write.metadata(made("residual", format)[1])
+    about = read.metadata(made("residual", format)[1])
     assert about["model"] == "residual"
     assert not {"file_sha256", "summary", "licence"} & about.keys()
-    assert about["weights_sha256"] != write.metadata(made("hourglass", format)[1])["weights_sha256"]
+    assert about["weights_sha256"] != read.metadata(made("hourglass", format)[1])["weights_sha256"]
 
 
 @pytest.mark.parametrize("format", ["savedmodel"])
@@ -248,7 +248,7 @@ def test_a_weights_file_is_exported_by_its_path(format, tmp_path, rng):
     path = zoo.save(model, tmp_path / "own.v2.safetensors", "residual",
                         {"blocks": 1, "filters": 4})  # fmt: skip
     exported = export(path, tmp_path / NAMES[format])
-    assert write.metadata(exported)["model"] == "own.v2"
+    assert read.metadata(exported)["model"] == "own.v2"
     low = rng.random((1, 6, 5, 3), np.float32)
     expected = srlib.load(path)(low)
     np.testing.assert_allclose(ORACLES[format](exported.path)(low), expected, atol=1e-5)
@@ -320,15 +320,69 @@ def test_overwriting_never_takes_another_thing_away(tmp_path):
         folder.mkdir()
         (folder / "photo.jpg").write_bytes(b"mine")
     (tmp_path / "file").write_bytes(b"mine")
-    refused("is no SavedModel, so it is not replaced", photos, overwrite=True)
-    refused("is no SavedModel, so it is not replaced", tmp_path / "file", overwrite=True)
+    refused("is no SavedModel of srlib, so it is not replaced", photos, overwrite=True)
+    refused("is no SavedModel of srlib, so it is not replaced", tmp_path / "file", overwrite=True)
     refused("is a folder; name a file", named, overwrite=True)
     for path in (photos / "photo.jpg", named / "photo.jpg", tmp_path / "file"):
         assert path.read_bytes() == b"mine"
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("notes.txt", "holds notes.txt, which is no part of a SavedModel"),
+        (".git/config", r"holds \.git, which"),
+        ("assets/words.txt", "holds assets/words.txt, which"),
+        ("variables/mine", "holds variables/mine, which"),
+        ("assets.extra/tf_serving_warmup_requests", "holds assets.extra/tf_serving"),
+        ("assets.extra/srlib.json", "is no SavedModel of srlib"),
+        ("assets.extra", "is no SavedModel of srlib"),  # another program's
+    ],
+)
+@pytest.mark.parametrize("late", [False, True])
+def test_nothing_but_a_saved_model_of_ours_is_replaced(name, message, late, tmp_path, monkeypatch):
+    target = tmp_path / "net"
+    export("nearest", target, check=False)
+
+    def spoil():
+        if name == "assets.extra":
+            shutil.rmtree(target / name)
+            return
+        (target / name).parent.mkdir(exist_ok=True)
+        (target / name).write_text('{"mine": 1}')
+
+    write = FORMATS["savedmodel"].write
+
+    def write_late(*arguments):
+        write(*arguments)
+        spoil()
+
+    if late:  # the file comes while the network is being written
+        saved_model = replace(FORMATS["savedmodel"], write=write_late)
+        monkeypatch.setitem(FORMATS, "savedmodel", saved_model)
+    else:
+        spoil()
+    before = {p: p.read_bytes() for p in target.rglob("*") if p.is_file()}
+    with pytest.raises(ExportError, match=message):
+        export("bicubic", target, overwrite=True, check=False)
+    after = {p: p.read_bytes() for p in target.rglob("*") if p.is_file()}
+    if not late:
+        assert after == before
+    assert name == "assets.extra" or after[target / name] == b'{"mine": 1}'
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_linked_folder_is_not_emptied(tmp_path):
+    export("nearest", tmp_path / "net", check=False)
+    (tmp_path / "link").symlink_to(tmp_path / "net")
+    before = {p: p.read_bytes() for p in (tmp_path / "net").rglob("*") if p.is_file()}
+    export("bicubic", tmp_path / "link", overwrite=True, check=False)
+    assert {p: p.read_bytes() for p in before} == before
+    assert {p.name for p in tmp_path.iterdir()} == {"net", "link"}
+
+
 def test_what_is_no_model(tmp_path):
-    with pytest.raises(zoo.WeightsError, match=r"^resnet: no such model"):
+    with pytest.raises(cards.WeightsError, match=r"^resnet: no such model"):
         export("resnet", tmp_path / "net.onnx")
     with pytest.raises(TypeError, match="must be a Keras model or a name"):
         export(7, tmp_path / "net.onnx")
@@ -407,9 +461,7 @@ def test_a_missing_library_is_named_with_what_to_install(
     message = rf'needs {package}, which cannot be imported here .*pip install "srlib\[{extra}\]"'
     refused(message, tmp_path / NAMES[format])
     with pytest.raises(ExportError, match=message):
-        (write.metadata if module in ("onnx", "tf2onnx") else write.runner)(
-            tmp_path / NAMES[format]
-        )
+        (read.metadata if module in ("onnx", "tf2onnx") else read.runner)(tmp_path / NAMES[format])
 
 
 @pytest.mark.parametrize("format", ["onnx", "tflite"])
@@ -470,7 +522,7 @@ def test_an_answer_that_is_no_number_is_not_handed_over(tmp_path, monkeypatch):
 def test_the_largest_difference_counts(change, found, made, monkeypatch):
     model, exported = made("lanczos", "onnx")
     spoil(monkeypatch, "onnx", change)
-    assert write.difference(model, exported) == found
+    assert read.difference(model, exported) == found
 
 
 def test_both_sizes_are_compared(made, monkeypatch):
@@ -478,11 +530,11 @@ def test_both_sizes_are_compared(made, monkeypatch):
     model, exported = made("residual", "onnx")
     seen = []
     spoil(monkeypatch, "onnx", lambda high: seen.append(high.shape) or high)
-    write.difference(model, exported)
+    read.difference(model, exported)
     assert seen == [(2, 22, 34, 3), (1, 46, 26, 3)]
     for wrong in seen:
         spoil(monkeypatch, "onnx", lambda high, wrong=wrong: high + (high.shape == wrong))
-        assert write.difference(model, exported) > 0.5
+        assert read.difference(model, exported) > 0.5
 
 
 @every_format
@@ -528,6 +580,25 @@ def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_pa
     monkeypatch.setattr(os, "replace", fails_at_the_second)
     refused("Input/output error", target, "bicubic", overwrite=True)
     assert {p: p.read_bytes() for p in old} == old
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_old_folder_is_somewhere_even_if_it_cannot_come_back(tmp_path, monkeypatch):
+    target, rename = tmp_path / "net", os.replace
+    export("nearest", target)
+    old = {p.relative_to(target): p.read_bytes() for p in target.rglob("*") if p.is_file()}
+
+    def fails_after_the_first(source, goal, calls=[]):  # noqa: B006
+        calls.append(goal)
+        if len(calls) > 1:
+            raise OSError(5, "Input/output error")
+        rename(source, goal)
+
+    monkeypatch.setattr(os, "replace", fails_after_the_first)
+    with pytest.raises(ExportError, match=r"\(Input/output error\); it is now .*\.old$"):
+        export("bicubic", target, overwrite=True)
+    (left,) = tmp_path.iterdir()
+    assert {p.relative_to(left): p.read_bytes() for p in left.rglob("*") if p.is_file()} == old
 
 
 @every_format
@@ -535,14 +606,14 @@ def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_pa
 def test_what_is_no_export_is_not_run(content, format, tmp_path):
     path = tmp_path / NAMES[format]
     path.write_bytes(content)
-    for ask in (write.runner, write.metadata):
+    for ask in (read.runner, read.metadata):
         with pytest.raises(
             ExportError, match=r": (cannot be read|tells nothing of itself) \("
         ) as e:
             ask(path)
         assert str(e.value).startswith(f"{path}: ") and "\n" not in str(e.value)
     with pytest.raises(ExportError):
-        write.runner(tmp_path / "gone.onnx")
+        read.runner(tmp_path / "gone.onnx")
 
 
 # --- the recorded comparison ------------------------------------------------------------
@@ -572,7 +643,7 @@ def test_the_experiment_compares_pictures_and_bytes(tmp_path, monkeypatch):
 def test_every_shipped_model_is_recorded_and_equal():
     record = results.read("exports")
     found = {(row["model"], row["format"]) for row in record["rows"]}
-    expected = {(n, f) for n in (*zoo.BASELINES, *srlib.available()) for f in FORMATS}
+    expected = {(n, f) for n in (*cards.BASELINES, *srlib.available()) for f in FORMATS}
     assert found == expected, "run python -m experiments.exports"
     assert set(record["libraries"]) == set(exports.LIBRARIES)
     photos = srlib.photos("embedded", "test")

@@ -55,26 +55,41 @@ class Case:
     """One file and its outcome.
 
     Attributes:
-        name: the file's name, unless ``beside`` says that it is only a case of that file.
+        name: the file's name; several cases may share a file.
         make: writes it.
-        to: the ending that it is enlarged to; its own format's by default.
         mode: of the enlarged file, as Pillow says; None when it is to be refused.
+        to: the ending that it is enlarged to; its own by default.
         says: a regular expression for the one line that refuses it.
-        size: of the enlarged file.
+        stored: its width and height in pixels.
+        turned: whether it lies on its side there.
         keeps: what must be found in the enlarged file.
         frames: of the enlarged file.
-        deep: whether it still has 16 bits.
     """
 
     name: str
     make: Callable[[Path], None]
-    to: str = ""
     mode: str | None = None
+    to: str = ""
     says: str = ""
-    size: tuple[int, int] = (2 * WIDTH, 2 * HEIGHT)
+    stored: tuple[int, int] = (WIDTH, HEIGHT)
+    turned: bool = False
     keeps: tuple[str, ...] = ()
     frames: int = 1
-    deep: bool = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Of the enlarged file."""
+        width, height = reversed(self.stored) if self.turned else self.stored
+        return 2 * width, 2 * height
+
+    @property
+    def ending(self) -> str:
+        """Of the enlarged file."""
+        return self.to or Path(self.name).suffix
+
+    @property
+    def keeps_16_bits(self) -> bool:
+        return self.name.startswith("16-bit") and self.ending in (".png", ".tif")
 
     @property
     def id(self) -> str:
@@ -82,105 +97,71 @@ class Case:
 
 
 ALL = ("icc", "exif", "xmp", "comment", "dpi")
+GREY_WITH_PROFILE = image("JPEG", "L", icc_profile=profiles.grey())
+RGBA_WITH_PROFILE = image("PNG", "RGBA", icc_profile=ICC)
 _APNG_DEFAULT = {"default_image": True, "loop": 2}
 
 DONE = [
-    Case("phone.jpg", phone(1), mode="RGB", keeps=(*ALL, "iptc")),
+    Case("phone.jpg", phone(1), "RGB", keeps=(*ALL, "iptc")),
     *(
-        Case(
-            f"turned{n}.jpg",
-            phone(n, "<>"[n % 2]),
-            mode="RGB",
-            keeps=(*ALL, "iptc"),
-            size=(2 * WIDTH, 2 * HEIGHT) if n < 5 else (2 * HEIGHT, 2 * WIDTH),
-        )
+        Case(f"turned{n}.jpg", phone(n, "<>"[n % 2]), "RGB", keeps=(*ALL, "iptc"), turned=n > 4)
         for n in range(2, 9)
     ),
     *(
-        Case("turned6.jpg", phone(6), to=to, mode="RGB", keeps=keeps, size=(2 * HEIGHT, 2 * WIDTH))
+        Case("turned6.jpg", phone(6), "RGB", to=to, keeps=keeps, turned=True)
         for to, keeps in (
             (".png", ALL),
             (".webp", ("icc", "exif", "xmp")),
             (".tif", ("icc", "exif", "xmp", "dpi", "iptc")),
         )
     ),
-    Case("UPPER.JPEG", image("JPEG"), mode="RGB"),
-    Case("photo.jfif", image("JPEG"), to=".jpg", mode="RGB"),
-    Case("no-ending", image("JPEG"), to=".jpg", mode="RGB"),
-    Case("unknown.ending", image("PNG"), to=".png", mode="RGB"),
-    Case("spaces and ünï.jpg", image("JPEG"), mode="RGB"),
-    Case("progressive.jpg", image("JPEG", progressive=True), mode="RGB"),
-    Case("grey.jpg", image("JPEG", "L"), mode="L"),
-    Case(
-        "grey-profile.jpg",
-        image("JPEG", "L", icc_profile=profiles.grey()),
-        mode="L",
-        keeps=("grey",),
-    ),
-    Case(
-        "grey-profile.jpg", image("JPEG", "L", icc_profile=profiles.grey()), to=".webp", mode="RGB"
-    ),
-    Case("cmyk.jpg", cmyk("JPEG"), mode="CMYK", keeps=("cmyk",)),
-    Case("cmyk.jpg", cmyk("JPEG"), to=".tif", mode="CMYK", keeps=("cmyk",)),
-    Case("cmyk.jpg", cmyk("JPEG"), to=".png", mode="RGB"),
-    Case("cmyk.jpg", cmyk("JPEG"), to=".webp", mode="RGB"),
-    Case("damaged-exif.jpg", damaged_exif, mode="RGB"),
-    Case("stereo.jpg", mpo, mode="RGB"),
-    Case("stereo.mpo", mpo, to=".jpg", mode="RGB"),
-    Case("trailing-bytes.jpg", file(lambda: saved(drawn(), "JPEG") + bytes(1000)), mode="RGB"),
-    Case(
-        "rgb.png",
-        with_text,
-        mode="RGB",
-        keeps=("icc", "exif", "xmp", "dpi", "text"),
-        size=(2 * HEIGHT, 2 * WIDTH),
-    ),
-    Case(
-        "rgb.png",
-        with_text,
-        to=".jpg",
-        mode="RGB",
-        keeps=("icc", "exif", "xmp", "dpi"),
-        size=(2 * HEIGHT, 2 * WIDTH),
-    ),
+    Case("UPPER.JPEG", image("JPEG"), "RGB"),
+    Case("photo.jfif", image("JPEG"), "RGB", to=".jpg"),
+    Case("no-ending", image("JPEG"), "RGB", to=".jpg"),
+    Case("unknown.ending", image("PNG"), "RGB", to=".png"),
+    Case("spaces and ünï.jpg", image("JPEG"), "RGB"),
+    Case("progressive.jpg", image("JPEG", progressive=True), "RGB"),
+    Case("grey.jpg", image("JPEG", "L"), "L"),
+    Case("grey-profile.jpg", GREY_WITH_PROFILE, "L", keeps=("grey",)),
+    Case("grey-profile.jpg", GREY_WITH_PROFILE, "RGB", to=".webp"),
+    Case("cmyk.jpg", cmyk("JPEG"), "CMYK", keeps=("cmyk",)),
+    Case("cmyk.jpg", cmyk("JPEG"), "CMYK", to=".tif", keeps=("cmyk",)),
+    Case("cmyk.jpg", cmyk("JPEG"), "RGB", to=".png"),
+    Case("cmyk.jpg", cmyk("JPEG"), "RGB", to=".webp"),
+    Case("damaged-exif.jpg", damaged_exif, "RGB"),
+    Case("stereo.jpg", mpo, "RGB"),
+    Case("stereo.mpo", mpo, "RGB", to=".jpg"),
+    Case("trailing-bytes.jpg", file(lambda: saved(drawn(), "JPEG") + bytes(1000)), "RGB"),
+    Case("rgb.png", with_text, "RGB", keeps=("icc", "exif", "xmp", "dpi", "text"), turned=True),
+    Case("rgb.png", with_text, "RGB", to=".jpg", keeps=("icc", "exif", "xmp", "dpi"), turned=True),
     Case(
         "gamma.png",
         file(lambda: png(2, 1, 8, 0, b"\0\1\2", chunk(b"gAMA", struct.pack(">I", 100000)))),
-        mode="L",
-        size=(4, 2),
+        "L",
+        stored=(2, 1),
         keeps=("gamma",),
     ),
-    Case("rgba.png", image("PNG", "RGBA", icc_profile=ICC), mode="RGBA", keeps=("icc",)),
-    Case(
-        "rgba.png", image("PNG", "RGBA", icc_profile=ICC), to=".webp", mode="RGBA", keeps=("icc",)
-    ),
-    Case("rgba.png", image("PNG", "RGBA", icc_profile=ICC), to=".tif", mode="RGBA", keeps=("icc",)),
-    Case(
-        "opaque-rgba.png",
-        file(lambda: saved(drawn().convert("RGBA"), "PNG")),
-        to=".jpg",
-        mode="RGB",
-    ),
-    Case("grey.png", image("PNG", "L"), mode="L"),
-    Case("grey-alpha.png", image("PNG", "LA"), mode="LA"),
-    Case("grey-alpha.png", image("PNG", "LA"), to=".tif", mode="LA"),
-    Case("palette.png", file(lambda: palette("RGB")), mode="RGB"),
-    Case("palette-alpha.png", file(lambda: palette("RGBA")), mode="RGBA"),
-    Case("palette-key.png", file(lambda: palette("RGB", transparency=3)), mode="RGBA"),
-    Case(
-        "rgb-key.png", file(lambda: saved(drawn(), "PNG", transparency=(40, 30, 220))), mode="RGBA"
-    ),
-    Case("grey-key.png", file(lambda: saved(drawn("L"), "PNG", transparency=40)), mode="LA"),
-    Case("one-bit.png", image("PNG", "1"), mode="L"),
-    Case("two-bits.png", file(lambda: png(4, 1, 2, 0, b"\0\x1b")), mode="L", size=(8, 2)),
+    Case("rgba.png", RGBA_WITH_PROFILE, "RGBA", keeps=("icc",)),
+    Case("rgba.png", RGBA_WITH_PROFILE, "RGBA", to=".webp", keeps=("icc",)),
+    Case("rgba.png", RGBA_WITH_PROFILE, "RGBA", to=".tif", keeps=("icc",)),
+    Case("opaque-rgba.png", file(lambda: saved(drawn().convert("RGBA"), "PNG")), "RGB", to=".jpg"),
+    Case("grey.png", image("PNG", "L"), "L"),
+    Case("grey-alpha.png", image("PNG", "LA"), "LA"),
+    Case("grey-alpha.png", image("PNG", "LA"), "LA", to=".tif"),
+    Case("palette.png", file(lambda: palette("RGB")), "RGB"),
+    Case("palette-alpha.png", file(lambda: palette("RGBA")), "RGBA"),
+    Case("palette-key.png", file(lambda: palette("RGB", transparency=3)), "RGBA"),
+    Case("rgb-key.png", file(lambda: saved(drawn(), "PNG", transparency=(40, 30, 220))), "RGBA"),
+    Case("grey-key.png", file(lambda: saved(drawn("L"), "PNG", transparency=40)), "LA"),
+    Case("one-bit.png", image("PNG", "1"), "L"),
+    Case("two-bits.png", file(lambda: png(4, 1, 2, 0, b"\0\x1b")), "L", stored=(4, 1)),
     *(
         Case(
             f"16-bit-{name}.png",
             file(lambda c=c: png16(photo16(c), chunk(b"eXIf", exif(6)))),
-            mode=mode,
-            deep=True,
+            mode,
             keeps=("exif",),
-            size=(2 * HEIGHT, 2 * WIDTH),
+            turned=True,
         )
         for name, c, mode in (
             ("grey", 1, "I;16"),
@@ -192,162 +173,124 @@ DONE = [
     Case(
         "16-bit-key.png",
         file(lambda: png16(photo16(), chunk(b"tRNS", photo16()[0, 0].astype(">u2").tobytes()))),
-        mode="RGBA",
-        deep=True,
+        "RGBA",
     ),
-    Case("16-bit-plain.png", file(lambda: png16(photo16())), to=".tif", mode="RGB", deep=True),
-    Case("16-bit-plain.png", file(lambda: png16(photo16())), to=".jpg", mode="RGB"),
-    Case("16-bit-plain-rgba.png", file(lambda: png16(photo16(4))), to=".webp", mode="RGBA"),
-    Case("16-bit-plain-la.png", file(lambda: png16(photo16(2))), to=".tif", mode="RGBA", deep=True),
+    Case("16-bit-plain.png", file(lambda: png16(photo16())), "RGB", to=".tif"),
+    Case("16-bit-plain.png", file(lambda: png16(photo16())), "RGB", to=".jpg"),
+    Case("16-bit-plain-rgba.png", file(lambda: png16(photo16(4))), "RGBA", to=".webp"),
+    Case("16-bit-plain-la.png", file(lambda: png16(photo16(2))), "RGBA", to=".tif"),
+    Case("rgb.tif", tiff_with_all, "RGB", keeps=("icc", "exif", "xmp", "dpi", "iptc"), turned=True),
     Case(
         "rgb.tif",
         tiff_with_all,
-        mode="RGB",
-        keeps=("icc", "exif", "xmp", "dpi", "iptc"),
-        size=(2 * HEIGHT, 2 * WIDTH),
-    ),
-    Case(
-        "rgb.tif",
-        tiff_with_all,
+        "RGB",
         to=".jpg",
-        mode="RGB",
         keeps=("icc", "exif", "xmp", "dpi", "iptc"),
-        size=(2 * HEIGHT, 2 * WIDTH),
+        turned=True,
     ),
-    Case("lzw.tiff", image("TIFF", compression="tiff_lzw"), mode="RGB"),
-    Case("jpeg.tif", image("TIFF", compression="jpeg"), mode="RGB"),
-    Case("fax.tif", image("TIFF", "1", compression="group4"), mode="L"),
-    Case("palette.tif", image("TIFF", "P"), mode="RGB"),
-    Case("rgba.tif", image("TIFF", "RGBA"), mode="RGBA"),
-    Case("cmyk.tif", cmyk("TIFF"), mode="CMYK", keeps=("cmyk",)),
-    Case("lab.tif", lab, mode="RGB"),
-    Case("stale-tags.tif", stale_tags, mode="RGB", keeps=("software",)),
-    Case("preview-page.tif", with_preview_page, mode="RGB"),
-    Case("16-bit.tif", tiff(photo16(), photometric="rgb"), mode="RGB", deep=True),
-    Case(
-        "16-bit-big-endian.tif",
-        tiff(photo16(), photometric="rgb", byteorder=">"),
-        mode="RGB",
-        deep=True,
-    ),
+    Case("lzw.tiff", image("TIFF", compression="tiff_lzw"), "RGB"),
+    Case("jpeg.tif", image("TIFF", compression="jpeg"), "RGB"),
+    Case("fax.tif", image("TIFF", "1", compression="group4"), "L"),
+    Case("palette.tif", image("TIFF", "P"), "RGB"),
+    Case("rgba.tif", image("TIFF", "RGBA"), "RGBA"),
+    Case("cmyk.tif", cmyk("TIFF"), "CMYK", keeps=("cmyk",)),
+    Case("lab.tif", lab, "RGB"),
+    Case("stale-tags.tif", stale_tags, "RGB", keeps=("software",)),
+    Case("preview-page.tif", with_preview_page, "RGB"),
+    Case("16-bit.tif", tiff(photo16(), photometric="rgb"), "RGB"),
+    Case("16-bit-big-endian.tif", tiff(photo16(), photometric="rgb", byteorder=">"), "RGB"),
     Case(
         "16-bit-zip.tif",
         tiff(photo16(), photometric="rgb", compression="zlib", predictor=True),
-        mode="RGB",
-        deep=True,
+        "RGB",
     ),
+    Case("16-bit-tiles.tif", tiff(photo16(), photometric="rgb", tile=(16, 16)), "RGB"),
     Case(
-        "16-bit-tiles.tif", tiff(photo16(), photometric="rgb", tile=(16, 16)), mode="RGB", deep=True
+        "16-bit-rgba.tif", tiff(photo16(4), photometric="rgb", extrasamples=["unassalpha"]), "RGBA"
     ),
-    Case(
-        "16-bit-rgba.tif",
-        tiff(photo16(4), photometric="rgb", extrasamples=["unassalpha"]),
-        mode="RGBA",
-        deep=True,
-    ),
-    Case(
-        "16-bit-grey.tif",
-        tiff(photo16(1)[..., 0], photometric="minisblack"),
-        mode="I;16",
-        deep=True,
-    ),
-    Case(
-        "16-bit-grey.tif",
-        tiff(photo16(1)[..., 0], photometric="minisblack"),
-        to=".png",
-        mode="I;16",
-        deep=True,
-    ),
-    Case("16-bit-cmyk.tif", tiff(photo16(4), photometric="separated"), mode="CMYK", deep=True),
+    Case("16-bit-grey.tif", tiff(photo16(1)[..., 0], photometric="minisblack"), "I;16"),
+    Case("16-bit-grey.tif", tiff(photo16(1)[..., 0], photometric="minisblack"), "I;16", to=".png"),
+    Case("16-bit-cmyk.tif", tiff(photo16(4), photometric="separated"), "CMYK"),
     Case(
         "rgb.webp",
         image("WEBP", icc_profile=ICC, exif=exif(3), xmp=xmp(3)),
-        mode="RGB",
+        "RGB",
         keeps=("icc", "exif", "xmp"),
     ),
-    Case("lossless.webp", image("WEBP", "RGBA", lossless=True), mode="RGBA", keeps=("lossless",)),
-    Case("still.gif", image("GIF"), to=".png", mode="RGB"),
-    Case("moving.gif", moving("GIF", loop=0), to=".png", mode="RGBA", frames=4),
-    Case("moving.gif", moving("GIF", loop=0), to=".webp", mode="RGBA", frames=4),
-    Case("moving-3-times.gif", moving("GIF", loop=2), to=".png", mode="RGBA", frames=4),
-    Case("moving-once.gif", moving("GIF"), to=".webp", mode="RGBA", frames=4),
+    Case("lossless.webp", image("WEBP", "RGBA", lossless=True), "RGBA", keeps=("lossless",)),
+    Case("still.gif", image("GIF"), "RGB", to=".png"),
+    Case("moving.gif", moving("GIF", loop=0), "RGBA", to=".png", frames=4),
+    Case("moving.gif", moving("GIF", loop=0), "RGBA", to=".webp", frames=4),
+    Case("moving-3-times.gif", moving("GIF", loop=2), "RGBA", to=".png", frames=4),
+    Case("moving-once.gif", moving("GIF"), "RGBA", to=".webp", frames=4),
     Case(
         "moving-transparent.gif",
         moving("GIF", "RGBA", loop=0, disposal=2),
+        "RGBA",
         to=".png",
-        mode="RGBA",
         frames=4,
     ),
-    Case("moving.png", moving("PNG", loop=3), mode="RGB", frames=4),
-    Case(
-        "moving-transparent.png", moving("PNG", "RGBA", loop=0), to=".webp", mode="RGBA", frames=4
-    ),
-    Case("moving-default.png", moving("PNG", **_APNG_DEFAULT), mode="RGB", frames=3),
-    Case(
-        "moving.webp", moving("WEBP", loop=5, icc_profile=ICC), mode="RGB", frames=4, keeps=("icc",)
-    ),
+    Case("moving.png", moving("PNG", loop=3), "RGB", frames=4),
+    Case("moving-transparent.png", moving("PNG", "RGBA", loop=0), "RGBA", to=".webp", frames=4),
+    Case("moving-default.png", moving("PNG", **_APNG_DEFAULT), "RGB", frames=3),
+    Case("moving.webp", moving("WEBP", loop=5, icc_profile=ICC), "RGB", frames=4, keeps=("icc",)),
     Case(
         "moving-lossless.webp",
         moving("WEBP", "RGBA", lossless=True),
-        mode="RGBA",
+        "RGBA",
         frames=4,
         keeps=("lossless",),
     ),
-    Case("photo.bmp", image("BMP", dpi=(300, 300)), to=".png", mode="RGB", keeps=("dpi",)),
-    Case("photo.ppm", image("PPM"), to=".png", mode="RGB"),
+    Case("photo.bmp", image("BMP", dpi=(300, 300)), "RGB", to=".png", keeps=("dpi",)),
+    Case("photo.ppm", image("PPM"), "RGB", to=".png"),
     Case(
         "16-bit.ppm",
         file(lambda: b"P6 22 14 65535\n" + photo16().astype(">u2").tobytes()),
+        "RGB",
         to=".png",
-        mode="RGB",
-        deep=True,
     ),
     Case(
         "16-bit.pgm",
         file(lambda: b"P5 22 14 65535\n" + photo16(1).astype(">u2").tobytes()),
+        "I;16",
         to=".png",
-        mode="I;16",
-        deep=True,
     ),
-    Case("photo.tga", image("TGA"), to=".png", mode="RGB"),
+    Case("photo.tga", image("TGA"), "RGB", to=".png"),
     Case(
         "icon.ico",
         file(lambda: saved(Image.fromarray(photo(32, 32, 4)), "ICO", sizes=[(16, 16), (32, 32)])),
+        "RGBA",
         to=".png",
-        mode="RGBA",
-        size=(64, 64),
+        stored=(32, 32),
     ),
     Case(
-        "1x1.png",
-        file(lambda: saved(Image.new("RGB", (1, 1), "red"), "PNG")),
-        mode="RGB",
-        size=(2, 2),
+        "1x1.png", file(lambda: saved(Image.new("RGB", (1, 1), "red"), "PNG")), "RGB", stored=(1, 1)
     ),
     Case(
         "1x1-transparent.png",
         file(lambda: saved(Image.new("RGBA", (1, 1)), "PNG")),
-        mode="RGBA",
-        size=(2, 2),
+        "RGBA",
+        stored=(1, 1),
     ),
     Case(
         "1x3000.png",
         file(lambda: saved(Image.fromarray(photo(1, 3000)), "PNG")),
-        mode="RGB",
-        size=(2, 6000),
+        "RGB",
+        stored=(1, 3000),
     ),
     Case(
         "3000x1.jpg",
         file(lambda: saved(Image.fromarray(photo(3000, 1)), "JPEG")),
-        mode="RGB",
-        size=(6000, 2),
+        "RGB",
+        stored=(3000, 1),
     ),
     Case(
         "odd.png",
         file(lambda: saved(Image.fromarray(photo(31, 7, 4)), "PNG")),
-        mode="RGBA",
-        size=(62, 14),
+        "RGBA",
+        stored=(31, 7),
     ),
-    Case("link.png", link("grey.png"), mode="L"),
+    Case("link.png", link("grey.png"), "L"),
 ]
 
 REFUSED = [

@@ -19,6 +19,7 @@ from srlib import imagefile
 from srlib.errors import PhotoError
 from srlib.imagefile.metadata import Metadata
 from srlib.imagefile.tiff import exif_from, revised
+from srlib.upscaling.photo import enlarge_file
 from tests.imagefile import corpus, imagekit
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -85,10 +86,10 @@ def with_checksums(png: bytes) -> bytes:
     return out
 
 
-def double(pixels: np.ndarray) -> np.ndarray:
+def double_small(pixels: np.ndarray) -> np.ndarray:
     if pixels.shape[0] * pixels.shape[1] > LARGEST:
         raise PhotoError("too large for this test")
-    return pixels.repeat(2, axis=0).repeat(2, axis=1)
+    return imagekit.double(pixels)
 
 
 @settings(
@@ -111,7 +112,7 @@ def test_damaged_files_are_enlarged_or_refused(seeds, name, how, mend, to, strip
         source, target = Path(place, name), Path(place, "large" + to)
         source.write_bytes(data)
         try:
-            imagefile.enlarge_file(source, target, double, strip=strip)
+            enlarge_file(source, target, double_small, strip=strip)
         except PhotoError as error:
             assert "\n" not in str(error)
             assert sorted(os.listdir(place)) == [name]
@@ -125,7 +126,7 @@ def test_damaged_files_are_enlarged_or_refused(seeds, name, how, mend, to, strip
 @given(how=changes, order=st.sampled_from("<>"))
 def test_damaged_exif_is_followed_or_left_out(how, order):
     data = changed(imagekit.exif(6, preview=True, order=order), how)
-    kept = Metadata(exif=data, orientation=6).enlarged(10, 20)
+    kept = Metadata(exif=data, orientation=6).resized(10, 20)
     assert kept.exif is None or len(kept.exif) <= len(data)
     for function in (exif_from, lambda given: revised(given, 10, 20)):
         with contextlib.suppress(ValueError):

@@ -1,4 +1,4 @@
-"""srlib.imagefile's tiff, deep and metadata, against other libraries and by hand."""
+"""srlib.imagefile's png, tiff, sixteen_bit and metadata, against other libraries and by hand."""
 
 import io
 import struct
@@ -13,13 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from srlib import imagefile
-from srlib.imagefile import metadata, sixteen_bit, tiff
+from srlib.imagefile import metadata, png, sixteen_bit, tiff
 from srlib.imagefile.metadata import Metadata
+from srlib.imagefile.picture import KINDS
+from srlib.upscaling.photo import enlarge_file
 from tests.imagefile import imagekit
-from tests.imagefile.imagekit import photo, photo16
-
-KINDS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
+from tests.imagefile.imagekit import double, photo, photo16
 
 
 def noise(height: int, width: int, channels: int, kind: type, seed: int) -> np.ndarray:
@@ -31,36 +30,33 @@ def noise(height: int, width: int, channels: int, kind: type, seed: int) -> np.n
     return array
 
 
-def double(image: np.ndarray) -> np.ndarray:
-    return image.repeat(2, axis=0).repeat(2, axis=1)
-
-
+CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
 sizes = {"height": st.integers(1, 150), "width": st.integers(1, 12), "seed": st.integers(0, 99)}
 
 
-@given(kind=st.sampled_from(sorted(KINDS)), **sizes)
+@given(kind=st.sampled_from(["L", "LA", "RGB", "RGBA"]), **sizes)
 def test_png_of_16_bits_equals_tensorflow(kind, height, width, seed):
-    pixels = noise(height, width, KINDS[kind], np.uint16, seed)
+    pixels = noise(height, width, CHANNELS[kind], np.uint16, seed)
     file = io.BytesIO()
-    sixteen_bit.write_png(file, pixels, kind)
+    png.write(file, pixels, kind)
     theirs = tf.io.decode_png(file.getvalue(), dtype=tf.uint16).numpy()
     np.testing.assert_array_equal(theirs, pixels)
     encoded = tf.io.encode_png(pixels).numpy()
     with Image.open(io.BytesIO(encoded)) as image:
-        assert sixteen_bit.is_deep(image)
+        assert sixteen_bit.has_16_bits(image)
         ours, found = sixteen_bit.read(image, lambda: Image.open(io.BytesIO(encoded)))
     assert found == kind and ours.dtype == np.uint16
     np.testing.assert_array_equal(ours, pixels)
 
 
 @given(
-    kind=st.sampled_from([*sorted(KINDS), "CMYK"]),
+    kind=st.sampled_from(KINDS),
     depth=st.sampled_from([np.uint8, np.uint16]),
     order=st.sampled_from("<>"),
     **sizes,
 )
 def test_tiff_equals_tifffile(kind, depth, order, height, width, seed):
-    pixels = noise(height, width, KINDS.get(kind, 4), depth, seed)
+    pixels = noise(height, width, CHANNELS[kind], depth, seed)
     file = io.BytesIO()
     tiff.write(file, pixels, kind, {}, order)
     theirs = tifffile.imread(io.BytesIO(file.getvalue()))
@@ -90,7 +86,7 @@ def test_tiffs_of_16_bits_as_other_programs_pack_them(compression, channels, tmp
     pixels = photo16(channels)
     path = tmp_path / "scan.tif"
     cv2.imwrite(str(path), pixels[..., ::-1], [cv2.IMWRITE_TIFF_COMPRESSION, compression])
-    imagefile.enlarge_file(path, tmp_path / "large.tif", double)
+    enlarge_file(path, tmp_path / "large.tif", double)
     result = tifffile.imread(tmp_path / "large.tif").reshape(28, 44, channels)
     np.testing.assert_array_equal(result, double(pixels))
 
@@ -99,7 +95,7 @@ def test_rare_ways_of_16_bits(tmp_path):
     """White as zero, 12 bits, colour multiplied by alpha, a scale of its own."""
     grey = photo16(1)[..., 0]
     tifffile.imwrite(tmp_path / "white.tif", grey, photometric="miniswhite")
-    imagefile.enlarge_file(tmp_path / "white.tif", tmp_path / "white.png", double)
+    enlarge_file(tmp_path / "white.tif", tmp_path / "white.png", double)
     result = tf.io.decode_png((tmp_path / "white.png").read_bytes(), dtype=tf.uint16).numpy()
     np.testing.assert_array_equal(result[..., 0], double(65535 - grey))
 
@@ -109,7 +105,7 @@ def test_rare_ways_of_16_bits(tmp_path):
         (np.rint(plain[..., :3] * alpha).astype(np.uint16), plain[..., 3:]), -1
     )
     tifffile.imwrite(tmp_path / "a.tif", multiplied, photometric="rgb", extrasamples=["assocalpha"])
-    imagefile.enlarge_file(tmp_path / "a.tif", tmp_path / "a.png", double)
+    enlarge_file(tmp_path / "a.tif", tmp_path / "a.png", double)
     result = tf.io.decode_png((tmp_path / "a.png").read_bytes(), dtype=tf.uint16).numpy()
     seen = plain[..., 3] > 1000  # below, rounding is coarse
     error = result[::2, ::2, :3][seen].astype(int) - plain[..., :3][seen]
@@ -117,7 +113,7 @@ def test_rare_ways_of_16_bits(tmp_path):
 
     ten_bits = (photo16() >> 6).astype(">u2")
     (tmp_path / "ten.ppm").write_bytes(b"P6 22 14 1023\n" + ten_bits.tobytes())
-    imagefile.enlarge_file(tmp_path / "ten.ppm", tmp_path / "ten.png", double)
+    enlarge_file(tmp_path / "ten.ppm", tmp_path / "ten.png", double)
     result = tf.io.decode_png((tmp_path / "ten.png").read_bytes(), dtype=tf.uint16).numpy()
     expected = np.rint(ten_bits.astype(float) * 65535 / 1023)
     np.testing.assert_array_equal(result, double(expected))
@@ -182,7 +178,7 @@ def test_what_is_no_exif_is_said(data):
     for function in (tiff.load, lambda given: tiff.revised(given, 1, 1), tiff.exif_from):
         with pytest.raises(ValueError, match=r"TIFF|EXIF"):
             function(data)
-    assert Metadata(exif=data or b"?").enlarged(1, 1).exif is None
+    assert Metadata(exif=data or b"?").resized(1, 1).exif is None
 
 
 def test_many_tags_that_point_at_the_same_megabytes_are_not_all_read():
@@ -196,7 +192,7 @@ def test_many_tags_that_point_at_the_same_megabytes_are_not_all_read():
 
 def test_xmp_is_revised_and_nothing_else_of_it():
     before = imagekit.xmp(6)
-    kept = Metadata(xmp=before).enlarged(44, 28).xmp
+    kept = Metadata(xmp=before).resized(44, 28).xmp
     expected = (
         before.replace(b'Orientation="6"', b'Orientation="1"')
         .replace(b'XDimension="22"', b'XDimension="44"')
@@ -208,7 +204,7 @@ def test_xmp_is_revised_and_nothing_else_of_it():
 
 def test_xmp_alone_may_say_how_to_turn_a_picture(tmp_path):
     imagekit.drawn().save(tmp_path / "a.webp", xmp=imagekit.xmp(6), lossless=True)
-    assert imagefile.enlarge_file(tmp_path / "a.webp", tmp_path / "b.png", double) == (28, 44)
+    enlarge_file(tmp_path / "a.webp", tmp_path / "b.png", double)
     with Image.open(tmp_path / "b.png") as image:
         np.testing.assert_array_equal(np.asarray(image), double(np.rot90(photo(), -1)))
         assert b'Orientation="1"' in image.info["xmp"]
@@ -222,8 +218,8 @@ def test_what_does_not_fit_into_a_jpeg_is_left_out(tmp_path):
     texts = Image.Exif()
     texts[315] = "A" * 70_000
     imagekit.drawn().save(tmp_path / "long.png", exif=texts)
-    imagefile.enlarge_file(tmp_path / "long.png", tmp_path / "long.jpg", double)
-    imagefile.enlarge_file(tmp_path / "long.png", tmp_path / "long.webp", double)
+    enlarge_file(tmp_path / "long.png", tmp_path / "long.jpg", double)
+    enlarge_file(tmp_path / "long.png", tmp_path / "long.webp", double)
     with Image.open(tmp_path / "long.jpg") as image:
         assert not image.getexif()
     with Image.open(tmp_path / "long.webp") as image:
@@ -238,16 +234,17 @@ def test_exif_in_hexadecimal_and_comments_travel(tmp_path):
         imagekit.chunk(b"tEXt", b"Comment\0a comment"),
     )
     (tmp_path / "old.png").write_bytes(imagekit.png(2, 1, 8, 0, b"\0\1\2", *chunks))
-    assert imagefile.enlarge_file(tmp_path / "old.png", tmp_path / "new.png", double) == (2, 4)
-    imagefile.enlarge_file(tmp_path / "old.png", tmp_path / "new.jpg", double)
+    enlarge_file(tmp_path / "old.png", tmp_path / "new.png", double)
+    enlarge_file(tmp_path / "old.png", tmp_path / "new.jpg", double)
     with Image.open(tmp_path / "new.png") as image:
+        assert image.size == (2, 4)
         assert image.text == {"Comment": "a comment"}
         assert image.getexif()[271] == "Maker"
     with Image.open(tmp_path / "new.jpg") as image:
         assert image.info["comment"] == b"a comment" and image.getexif()[271] == "Maker"
     noise = Image.fromarray(photo()).quantize()
     noise.save(tmp_path / "a.gif", comment="of a GIF")
-    imagefile.enlarge_file(tmp_path / "a.gif", tmp_path / "a.png", double)
+    enlarge_file(tmp_path / "a.gif", tmp_path / "a.png", double)
     with Image.open(tmp_path / "a.png") as image:
         assert image.text == {"Comment": "of a GIF"}
 
@@ -265,5 +262,5 @@ def test_a_profile_of_another_colour_space_is_left_out():
     spaces = {b"RGB ": ("RGB", "RGBA", "L", "LA"), b"GRAY": ("L", "LA"), b"CMYK": ("CMYK",)}
     for space, fitting in spaces.items():
         icc = bytes(16) + space + bytes(100)
-        for kind in ("L", "LA", "RGB", "RGBA", "CMYK"):
+        for kind in KINDS:
             assert (Metadata(icc=icc).for_kind(kind).icc == icc) == (kind in fitting)

@@ -14,6 +14,7 @@ from experiments.loss_arms import MisWiredLoss
 from srlib import losses
 from srlib.losses import perceptual, vgg
 from srlib.losses.perceptual import PerceptualLoss, PixelAndPerceptualLoss
+from srlib.losses.pixel import PixelLoss
 from srlib.losses.vgg import VARIABLE, VGG16
 
 REAL = Path(__file__).resolve().parents[3] / "shared/weights/vgg16_keras_block1_block2.npz"
@@ -32,27 +33,28 @@ def own_features() -> keras.Model:
 
 
 def both(pixel: str, **options) -> PixelAndPerceptualLoss:
-    perceptual = PerceptualLoss("relu1_2", "random")
-    return PixelAndPerceptualLoss(pixel, 0.5, 0.25, perceptual, reduction="none", **options)
+    return PixelAndPerceptualLoss(
+        pixel, PerceptualLoss("relu1_2", "random"),
+        pixel_weight=0.5, perceptual_weight=0.25, reduction="none", **options,
+    )  # fmt: skip
+
+
+def perceptual_of(*args, **options) -> PerceptualLoss:
+    return PerceptualLoss(*args, **{"weights": "random", "reduction": "none"} | options)
 
 
 #: Every loss here, one value an image. Each must have every property below.
 LOSSES = {
-    "relu2_2": lambda: PerceptualLoss(weights="random", reduction="none"),
-    "average pools": lambda: PerceptualLoss(weights="random", pooling="average", reduction="none"),
-    "before a ReLU": lambda: PerceptualLoss("conv2_1", "random", reduction="none"),
-    "half precision": lambda: PerceptualLoss(
-        weights="random", dtype="mixed_bfloat16", reduction="none"
-    ),
-    "own features": lambda: PerceptualLoss(features=own_features(), reduction="none"),
-    "MSE": lambda: PixelAndPerceptualLoss("mse", perceptual_weight=0.0, reduction="none"),
-    "L1": lambda: PixelAndPerceptualLoss("l1", perceptual_weight=0.0, reduction="none"),
-    "Charbonnier": lambda: PixelAndPerceptualLoss(
-        "charbonnier", perceptual_weight=0.0, reduction="none"
-    ),
-    "luma": lambda: PixelAndPerceptualLoss("luma", perceptual_weight=0.0, reduction="none"),
+    "relu2_2": perceptual_of,
+    "average pools": lambda: perceptual_of(pooling="average"),
+    "before a ReLU": lambda: perceptual_of("conv2_1"),
+    "half precision": lambda: perceptual_of(dtype="mixed_bfloat16"),
+    "own features": lambda: perceptual_of(features=own_features()),
     "MSE + relu1_2": lambda: both("mse"),
     "L1 + relu1_2": lambda: both("l1"),
+} | {
+    kind: lambda kind=kind: PixelLoss(kind, reduction="none")
+    for kind in ("mse", "l1", "charbonnier", "luma", "mse+luma")
 }
 
 
@@ -289,14 +291,6 @@ def test_mean_and_channel_order_are_vggs():
         assert np.abs(other / value - 1).min() > 0.002
 
 
-def test_half_precision_is_close(built):
-    truth, prediction = pairs(13, height=16, width=12)
-    exact, half = (built(name)(truth, prediction).numpy() for name in ("relu2_2", "half precision"))
-    assert half.dtype == np.float32
-    np.testing.assert_allclose(half, exact, rtol=0.02)
-    assert np.abs(half - exact).max() > 0
-
-
 def test_own_features_by_hand():
     brightness = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Rescaling(10.0)])
     loss = PerceptualLoss(features=brightness, reduction="none")
@@ -316,31 +310,33 @@ def test_the_sum_by_hand(pixel, pixel_weight, perceptual_weight):
     pixels = (error**2 if pixel == "mse" else np.abs(error)).mean(axis=(1, 2, 3))
     features = np.array(by_hand(truth, prediction, "random", "relu1_2"))
     loss = PixelAndPerceptualLoss(
-        pixel, pixel_weight, perceptual_weight, PerceptualLoss("relu1_2", "random"),
-        reduction="none",
+        pixel, PerceptualLoss("relu1_2", "random"),
+        pixel_weight=pixel_weight, perceptual_weight=perceptual_weight, reduction="none",
     )  # fmt: skip
     expected = pixel_weight * pixels + perceptual_weight * features
     np.testing.assert_allclose(loss(truth, prediction), expected, rtol=1e-4)
 
 
-def test_one_wrong_grey_level_by_hand():
+LUMA_ERROR = (0.299 * 6) ** 2 / 16  # of one of 16 pixels
+BY_HAND = {
+    "mse": 36 / 48,
+    "l1": 6 / 48,
+    "charbonnier": (37**0.5 - 1) / 48,
+    "luma": LUMA_ERROR,
+    "mse+luma": (36 / 48 + LUMA_ERROR) / 2,
+    "psnr": -10 * np.log10(255**2 / ((36 / 48 + LUMA_ERROR) / 2 + 0.01)),
+}
+
+
+@pytest.mark.parametrize("kind", losses.PIXEL_LOSSES)
+def test_one_wrong_grey_level_by_hand(kind):
     truth = np.full((1, 4, 4, 3), 0.5, np.float32)
     prediction = truth.copy()
     prediction[0, 1, 2, 0] += 6 / 255  # one of 48 numbers
-    luma = (0.299 * 6) ** 2 / 16  # of one of 16 pixels
-    expectations = {
-        "mse": 36 / 48,
-        "l1": 6 / 48,
-        "charbonnier": (37**0.5 - 1) / 48,
-        "luma": luma,
-        "mse+luma": (36 / 48 + luma) / 2,
-    }
-    pooled = expectations["mse+luma"] + 0.01
-    expectations["psnr"] = -10 * np.log10(255**2 / pooled)
-    assert expectations.keys() == losses.PIXEL_LOSSES.keys()
-    for pixel, expected in expectations.items():
-        loss = PixelAndPerceptualLoss(pixel, perceptual_weight=0.0)
-        assert float(loss(truth, prediction)) == pytest.approx(expected, rel=1e-4)
+    value = float(PixelLoss(kind)(truth, prediction))
+    assert value == pytest.approx(BY_HAND[kind], rel=1e-4)
+    alone = PixelAndPerceptualLoss(kind, perceptual_weight=0.0)
+    assert float(alone(truth, prediction)) == value
 
 
 def test_no_vgg_is_built_where_its_weight_is_zero(monkeypatch):
@@ -348,9 +344,7 @@ def test_no_vgg_is_built_where_its_weight_is_zero(monkeypatch):
         raise AssertionError("VGG16 was built")
 
     monkeypatch.setattr(perceptual, "VGG16", refused)
-    loss = PixelAndPerceptualLoss(perceptual_weight=0.0)
-    assert loss.perceptual is None
-    assert float(loss(*pairs(1))) > 0
+    assert PixelAndPerceptualLoss(perceptual_weight=0.0).perceptual is None
     with pytest.raises(AssertionError, match="VGG16 was built"):
         PixelAndPerceptualLoss(perceptual_weight=0.1)
 
@@ -369,7 +363,7 @@ def test_the_default_is_the_classic_sum(monkeypatch):
 @pytest.mark.parametrize("name", ["l2", "MSE", "mae", "", None])
 def test_an_unknown_pixel_loss_is_refused(name):
     with pytest.raises(ValueError, match=r"unknown loss .*choose one of \['mse', 'l1'"):
-        PixelAndPerceptualLoss(name, perceptual_weight=0.0)
+        PixelLoss(name)
 
 
 # --- as any Keras loss
@@ -401,10 +395,11 @@ CONFIGURED = {
     "perceptual": lambda: PerceptualLoss(
         "conv1_2", "random", pooling="average", dtype="mixed_bfloat16", reduction="sum", name="mine"
     ),
-    "sum": lambda: PixelAndPerceptualLoss(
-        "l1", 0.5, 0.25, PerceptualLoss("relu1_2", "random"), reduction="none", name="ours"
+    "sum": lambda: both("l1", name="ours"),
+    "pixels": lambda: PixelLoss("charbonnier", reduction="sum", name="mine"),
+    "pixels by a sum": lambda: PixelAndPerceptualLoss(
+        PixelLoss("luma"), pixel_weight=2.0, perceptual_weight=0.0
     ),
-    "pixels": lambda: PixelAndPerceptualLoss("mse", 2.0, 0.0),
 }
 
 
@@ -424,6 +419,27 @@ def test_survives_serialisation(name, way):
     assert (copy.name, copy.reduction) == (loss.name, loss.reduction)
     images = pairs(17)
     np.testing.assert_array_equal(copy(*images), loss(*images))
+
+
+#: Of a model that was saved before there was a PixelLoss, letter by letter.
+OLD = """{"module": "srlib.losses", "class_name": "PixelAndPerceptualLoss", "config": {"name":
+"pixel_and_perceptual_loss", "reduction": "none", "pixel": "l1", "pixel_weight": 0.5,
+"perceptual_weight": %s, "perceptual": %s}, "registered_name": "srlib>PixelAndPerceptualLoss"}"""
+OLD_FEATURES = """{"module": "srlib.losses", "class_name": "PerceptualLoss", "config": {"name":
+"perceptual_loss", "reduction": "sum_over_batch_size", "layer": "relu1_2", "weights": "random",
+"pooling": "max", "dtype": "float32"}, "registered_name": "srlib>PerceptualLoss"}"""
+
+
+@pytest.mark.parametrize(("weight", "part"), [(0.25, OLD_FEATURES), (0.0, "null")])
+def test_losses_of_older_models_are_read(weight, part, built):
+    truth, prediction = pairs(20)
+    loss = keras.losses.deserialize(json.loads(OLD % (weight, part)))
+    expected = (0.5 * built("l1")(truth, prediction)).numpy()
+    if weight:
+        expected = expected + weight * PerceptualLoss("relu1_2", "random", reduction="none")(
+            truth, prediction
+        )
+    np.testing.assert_allclose(loss(truth, prediction), expected, rtol=1e-6)
 
 
 def test_a_path_of_weights_survives_serialisation(tmp_path):
@@ -476,18 +492,18 @@ def test_a_compiled_model_is_saved_and_loaded_with_its_loss(name, tmp_path):
 
 def test_vgg_is_not_in_the_models_files(built, tmp_path):
     sizes = {}
-    for name in ("MSE", "relu2_2"):
+    for name in ("mse", "relu2_2"):
         model = enlarger()
         model.compile("sgd", built(name))
         model.save_weights(tmp_path / f"{name}.weights.h5")
         sizes[name] = (tmp_path / f"{name}.weights.h5").stat().st_size
-    assert sizes["relu2_2"] == sizes["MSE"]
+    assert sizes["relu2_2"] == sizes["mse"]
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_weights_trained_on_pixels_load_into_a_model_compiled_with_vgg(built, tmp_path):
     before, after = enlarger(), enlarger()
-    before.compile("sgd", built("MSE"))
+    before.compile("sgd", built("mse"))
     after.compile("sgd", built("relu2_2"))
     before.layers[-1].kernel.assign(before.layers[-1].kernel + 1)
     before.save_weights(tmp_path / "pixels.weights.h5")

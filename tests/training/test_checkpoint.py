@@ -1,20 +1,33 @@
 """srlib.training.checkpoint: what is saved, when, and what is refused."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
+import signal
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
-from test_training import TINY, assert_same_weights, kinds, tiny, validation_pairs
+from test_training import (
+    TINY,
+    Stop,
+    Stopped,
+    assert_same_weights,
+    kinds,
+    tiny,
+    validation_pairs,
+)
 
+from experiments import interruptions
+from experiments.interruptions import Child, Start
 from srlib import data
-from srlib.training import checkpoint, loop
+from srlib.training import checkpoint, rundir
 from srlib.training.checkpoint import Checkpoint, CheckpointError
-from srlib.training.loop import compile_model, train
+from srlib.training.loop import train
+from srlib.training.recipe import build_for, compile_model
 
 SHORT = replace(TINY, epochs=2)
 
@@ -41,25 +54,6 @@ def state_of(folder) -> dict:
     return json.loads((folder / "state.json").read_text())
 
 
-class Stopped(Exception):
-    pass
-
-
-def stop_after(steps, monkeypatch):
-    """The next run is interrupted after so many steps."""
-
-    class Stopping(Checkpoint):
-        count = 0
-
-        def on_train_batch_end(self, batch, logs=None):
-            super().on_train_batch_end(batch, logs)
-            self.count += 1
-            if self.count == steps:
-                raise Stopped
-
-    monkeypatch.setattr(loop, "Checkpoint", Stopping)
-
-
 # --- what is saved
 
 
@@ -68,16 +62,15 @@ def stop_after(steps, monkeypatch):
     [{}, {"ema": 0.9}, {"precision": "mixed_float16"}],
     ids=["plain", "average", "float16"],
 )
-def test_the_state_of_an_unfinished_epoch_is_all_of_it(change, photos, tmp_path, monkeypatch):
+def test_the_state_of_an_unfinished_epoch_is_all_of_it(change, photos, tmp_path):
     """Stopped within an epoch and gone on with, a run is the same to the last bit."""
     recipe = replace(SHORT, **change)
     validation = validation_pairs()
     whole = tiny(recipe)
     expected = train(whole, photos, validation, recipe, tmp_path / "whole", 0)
-    with monkeypatch.context() as patch:
-        stop_after(5, patch)  # two steps into the second epoch
-        with pytest.raises(Stopped):
-            train(tiny(recipe), photos, validation, recipe, tmp_path / "cut", 0, save_seconds=0)
+    options = {"save_seconds": 0, "callbacks": [Stop(5)]}  # two steps into the second epoch
+    with pytest.raises(Stopped):
+        train(tiny(recipe), photos, validation, recipe, tmp_path / "cut", 0, **options)
     state = state_of(tmp_path / "cut")
     assert (state["epoch"], state["step"]) == (1, 2)
     model = tiny(replace(recipe, seed=99))  # what it starts with must not matter
@@ -114,10 +107,9 @@ def test_the_seconds_of_an_interrupted_epoch_are_all_counted(photos, tmp_path, m
     once = replace(TINY, epochs=1)
     clock = iter(range(10_000))
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: float(next(clock)))
-    with monkeypatch.context() as patch:
-        stop_after(2, patch)
-        with pytest.raises(Stopped):
-            train(tiny(), photos, validation_pairs(), once, tmp_path, 0, save_seconds=0)
+    options = {"save_seconds": 0, "callbacks": [Stop(2)]}
+    with pytest.raises(Stopped):
+        train(tiny(), photos, validation_pairs(), once, tmp_path, 0, **options)
     before = state_of(tmp_path)["step_seconds"]
     assert before > 0
     history = train(tiny(), photos, validation_pairs(), once, tmp_path, 0)
@@ -151,7 +143,7 @@ def test_files_are_numbers_and_nothing_else(saved):
         header = json.loads(content[8 : 8 + length])
         assert all(entry["dtype"] in ("F32", "I32", "I64", "U32") for entry in header.values())
     state = state_of(saved)
-    assert state["format"] == checkpoint.FORMAT
+    assert state["format"] == rundir.FORMAT
     assert set(state["sha256"]) == {state["weights"], state["best"]}
 
 
@@ -206,7 +198,7 @@ def test_a_run_of_the_older_format_is_refused(tmp_path):
 
 
 def test_the_state_of_another_network_is_refused(run):
-    other = compile_model(loop.build_for("residual", SHORT, blocks=1, filters=9), SHORT)
+    other = compile_model(build_for("residual", SHORT, blocks=1, filters=9), SHORT)
     with pytest.raises(CheckpointError, match="other shapes than this network's"):
         Checkpoint(run).restore(other)
     with pytest.raises(CheckpointError, match="its optimizer has other shapes"):
@@ -230,7 +222,7 @@ def test_a_full_disk_leaves_the_state_as_it_was(run, monkeypatch, fails_at):
     monkeypatch.setattr(os, "fsync", fsync)
     array = {"model/00000": np.zeros(5, np.float32)}
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.write(run, Checkpoint(run).state | {"epoch": 9}, array, array)
+        rundir.write(run, Checkpoint(run).state | {"epoch": 9}, array, array)
     monkeypatch.undo()
     after = Checkpoint(run)
     assert not list(run.glob("*.part"))
@@ -238,3 +230,160 @@ def test_a_full_disk_leaves_the_state_as_it_was(run, monkeypatch, fails_at):
         assert after.state == before
     for kind in ("weights", "best"):
         after.read(kind)
+
+
+# --- what is the run's, and what is somebody else's
+
+DIGEST = hashlib.sha256(b"mine").hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "best-photo.jpg",
+        "film.mkv.part",
+        "weights-0123456789abcdef.safetensors",  # not the digest of its content
+        f"weights-{DIGEST}.safetensors.bak",
+        f"weights-{DIGEST.upper()}0.safetensors",
+        "state.json.part",
+        "everyone-sees-this.part",
+        "srlib.lock",
+        "folder/photo.jpg",
+        "weights-0123456789abcdef.safetensors.srlib.part/photo.jpg",
+    ],
+)
+def test_what_no_run_wrote_is_left_alone_and_no_run_begins_beside_it(name, photos, tmp_path):
+    folder, file = tmp_path / "run", tmp_path / "run" / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"mine")
+    with pytest.raises(CheckpointError, match=r"which no training has written.*choose") as caught:
+        train(tiny(), photos, validation_pairs(), SHORT, folder, 0)
+    assert str(caught.value).startswith(f"{folder}: holds {name.split('/')[0]}, ")
+    assert list(folder.iterdir()) == [folder / name.split("/")[0]]  # nothing was written
+    # What comes while a run is going on stays, too.
+    array = {"model/00000": np.zeros(5, np.float32)}
+    for _ in range(2):
+        rundir.write(folder, Checkpoint(folder).state, array, array)
+    assert file.read_bytes() == b"mine"
+
+
+def test_a_link_is_nothing_that_a_run_wrote(run):
+    link = run / f"weights-{'0' * 16}.safetensors.srlib.part"
+    link.symlink_to(run.parent / "elsewhere")
+    assert rundir.strangers(run, state_of(run)["sha256"]) == [link.name]
+
+
+@pytest.mark.parametrize("kind", ["new", "empty", "hidden"])
+def test_where_a_run_begins(kind, photos, tmp_path):
+    folder = tmp_path / kind
+    if kind != "new":
+        folder.mkdir()
+    hidden = [folder / name for name in (".DS_Store", ".nfs0001", "Thumbs.db") if kind == "hidden"]
+    for path in hidden:
+        path.write_bytes(b"mine")
+    train(tiny(), photos, validation_pairs(), replace(SHORT, epochs=1), folder, 0)
+    assert all(path.read_bytes() == b"mine" for path in hidden)
+    assert {path.name.split("-")[0] for path in set(folder.iterdir()) - set(hidden)} == {
+        "best", "state.json", "weights",
+    }  # fmt: skip
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_saving(run, photos):
+    digest = hashlib.sha256(b"half").hexdigest()
+    left = [
+        (f"weights-{digest[:16]}.safetensors", b"half"),  # whole, and not yet in the state
+        (f"best-{digest[:16]}.safetensors", b"half"),
+        (f"weights-{'0' * 16}.safetensors.srlib.part", b"ha"),
+        ("state.json.srlib.part", b"{"),
+        ("everyone-sees-this.part", b""),
+        ("srlib.lock", b"process 1 on host"),
+    ]
+    for name, content in left:
+        (run / name).write_bytes(content)
+    assert rundir.strangers(run, state_of(run)["sha256"]) == []
+    state = state_of(run)
+    (run / "state.json").write_text(json.dumps(state | {"epoch": 0, "history": []}))
+    train(tiny(), photos, validation_pairs(), SHORT, run, 0)
+    assert kinds(run) == ["best", "state", "weights"]
+
+
+def test_nobody_is_told_to_delete_somebody_elses_files(run, photos):
+    (run / "photo.jpg").write_bytes(b"mine")
+    other = compile_model(build_for("residual", SHORT, blocks=1, filters=9), SHORT)
+    with pytest.raises(CheckpointError, match=r"other shapes.*; choose another folder$"):
+        Checkpoint(run).restore(other)
+    with pytest.raises(ValueError, match=r"other settings.*; choose another folder$"):
+        train(tiny(), photos, validation_pairs(), replace(SHORT, loss="mse"), run, 0)
+    (run / "state.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"is damaged.*back, choose another folder$"):
+        Checkpoint(run)
+
+
+# --- one training at a time
+
+
+def test_a_second_training_is_refused_until_the_first_is_killed(photos, tmp_path):
+    run = tmp_path / "run"
+    with Child(Start(run)) as child:
+        child.follow(2)
+        before = {path.name for path in run.iterdir()}
+        pid = child.process.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(CheckpointError, match=f"another training.*{run}, process {pid} "):
+                train(tiny(), photos, validation_pairs(), SHORT, run, 0)
+            assert {path.name for path in run.iterdir()} == before
+            Checkpoint(run).read("weights")  # reading needs no lock
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert child.kill() == -signal.SIGKILL
+    assert (run / rundir.LOCK).exists()  # the file is left, and locks nobody out
+    state = interruptions.run(Start(run)).state
+    assert state["epoch"] == interruptions.TINY.epochs
+    assert kinds(run) == ["best", "state", "weights"]
+
+
+def test_within_a_process_too(tmp_path):
+    with Checkpoint(tmp_path).claimed():
+        second = Checkpoint(tmp_path).claimed()
+        with pytest.raises(CheckpointError, match=f"process {os.getpid()} on"), second:
+            pass
+        with Checkpoint(tmp_path, writes=False).claimed():  # another worker of the same run
+            pass
+    with Checkpoint(tmp_path).claimed():
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_is_taken_again(tmp_path, monkeypatch):
+    """Its holder ended between our opening the file and locking it."""
+    lock, calls = rundir._lock, []
+
+    def late(file):
+        calls.append(file)
+        if len(calls) == 1:
+            (tmp_path / rundir.LOCK).unlink()
+        lock(file)
+
+    monkeypatch.setattr(rundir, "_lock", late)
+    with rundir.locked(tmp_path):
+        assert len(calls) == 2
+        with pytest.raises(CheckpointError, match="another training"), rundir.locked(tmp_path):
+            pass
+
+
+def test_where_nothing_can_be_locked_it_is_said(tmp_path, monkeypatch):
+    def lock(file):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(rundir, "_lock", lock)
+    warned = pytest.warns(UserWarning, match=r"cannot be locked there \(No locks available\)")
+    with warned, Checkpoint(tmp_path).claimed():
+        pass
+
+
+def test_a_finished_run_is_read_where_nothing_can_be_written(run, photos, monkeypatch):
+    (run / "notes.txt").write_text("mine")
+    monkeypatch.setattr(rundir, "_lock", None)  # would be a TypeError
+    assert len(train(tiny(), photos, validation_pairs(), SHORT, run, 0)) == SHORT.epochs
+    Checkpoint(run).load_best(tiny())

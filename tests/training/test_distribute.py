@@ -16,8 +16,10 @@ import tensorflow as tf
 from experiments import interruptions
 from experiments.interruptions import TINY, Child, Start
 from srlib import data, models
-from srlib.training import distribute, loop
+from srlib.errors import SrlibError
+from srlib.training import distribute
 from srlib.training.checkpoint import Checkpoint
+from srlib.training.team import Team, WorkerLost, cause
 
 RECIPE = replace(TINY, epochs=2)
 LOGGED = ("loss", "psnr", "val_loss", "val_psnr")
@@ -169,7 +171,7 @@ def test_the_devices_of_one_worker_take_turns_at_its_part(photos):
     def stream(part):
         return data.dataset(photos, 8, size=32, crop=6, part=part)
 
-    batches = distribute.Team(Two())._batches(stream)
+    batches = Team(Two())._batches(stream)
     whole = next(iter(stream((0, 1))))
     for quarter in (2, 3):
         for image, piece in zip(whole, next(batches), strict=True):
@@ -208,7 +210,7 @@ def test_a_job_that_is_not_described(monkeypatch, config, reason):
         monkeypatch.delenv("TF_CONFIG", raising=False)
     else:
         monkeypatch.setenv("TF_CONFIG", config)
-    with pytest.raises(ValueError, match="TF_CONFIG") as caught:
+    with pytest.raises(SrlibError, match="TF_CONFIG") as caught:
         distribute.strategy("multiworker")
     assert reason in str(caught.value) and "\n" not in str(caught.value)
     assert "host0:2222" in str(caught.value)  # the example
@@ -217,9 +219,9 @@ def test_a_job_that_is_not_described(monkeypatch, config, reason):
 @pytest.mark.parametrize(
     ("error", "kind", "message"),
     [
-        (RuntimeError("Collective ops must be configured at program startup"), ValueError,
+        (RuntimeError("Collective ops must be configured at program startup"), SrlibError,
          "at the beginning of the program"),
-        (tf.errors.DeadlineExceededError(None, None, "no answer"), distribute.WorkerLost,
+        (tf.errors.DeadlineExceededError(None, None, "no answer"), WorkerLost,
          r"the 2 workers a:1, b:2 did not find each other: no answer"),
     ],
 )  # fmt: skip
@@ -256,20 +258,17 @@ def test_the_batch_job_in_the_book_tells_every_process_who_it_is(tmp_path):
     assert all(job["cluster"] == {"worker": ["n1:2222", "n2:2222"]} for job in told)
 
 
-def several(count: int) -> distribute.Team:
-    return distribute.Team(SimpleNamespace(num_replicas_in_sync=count))
+def several(count: int) -> Team:
+    return Team(SimpleNamespace(num_replicas_in_sync=count))
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused(monkeypatch, photos, tmp_path):
+def test_a_batch_that_cannot_be_shared_out_is_refused(photos, tmp_path):
     model = models.residual(blocks=1, filters=8)
     several(2).check(model, 4)
-    with pytest.raises(ValueError, match=r"a batch of 4 .* to 3 devices: choose a multiple of 3"):
-        several(3).check(model, 4)
-    three = several(3)
-    monkeypatch.setattr(distribute, "Team", lambda _: three)
-    with pytest.raises(ValueError, match="multiple of 3"):
-        loop.train(model, photos, None, RECIPE, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    three, run = SimpleNamespace(num_replicas_in_sync=3), tmp_path / "run"
+    with pytest.raises(SrlibError, match=r"a batch of 4 .* to 3 devices: choose a multiple of 3"):
+        distribute.train(three, model, photos, None, RECIPE, run)
+    assert not run.exists()
 
 
 def test_batch_normalisation_is_warned_of():
@@ -279,13 +278,12 @@ def test_batch_normalisation_is_warned_of():
         several(2).check(hourglass, 4)
 
 
-def test_one_device_decides_alone(tmp_path):
-    team = distribute.Team(None)
-    assert team.is_chief and team.devices == 1
+def test_one_machine_decides_alone(tmp_path):
+    assert distribute.is_chief(None)
+    team = several(2)
+    assert team.is_chief
     assert (team.chief_says(True), team.chief_says(False)) == (True, False)
     team.check_folder(tmp_path / "anything", 3)
-    model = models.residual(blocks=1, filters=8)
-    assert team.copy_of(model) is model
 
 
 def test_an_error_of_tensorflow_is_one_line():
@@ -294,6 +292,6 @@ def test_an_error_of_tensorflow_is_one_line():
         "recent call last):\n\nCollective ops is aborted by: Connection reset by peer\nmore"
     )
     error = tf.errors.UnavailableError(None, None, pages)
-    assert distribute._first_line(error) == "Collective ops is aborted by: Connection reset by peer"
+    assert cause(error) == "Collective ops is aborted by: Connection reset by peer"
     error = tf.errors.UnknownError(None, None, "{{function_node __x}} no server. [Op:Y]\n")
-    assert distribute._first_line(error) == "no server. [Op:Y]"
+    assert cause(error) == "no server. [Op:Y]"

@@ -22,8 +22,8 @@ def without_seconds(history):
 
 
 def test_killed_at_random_moments_it_ends_with_the_very_weights(whole, tmp_path):
-    """Half of the kills aim at the writing of a file, whose pieces are written slowly."""
-    start = Start(tmp_path / "run", slow=0.005)
+    """Half of the kills aim at the writing of a file, which is slowed down."""
+    start = Start(tmp_path / "run", slow=0.003)
     rows = interruptions.run_killed(start, KILLS, seed=3)  # reads the state after each kill
     assert len(rows) == KILLS
     steps = TINY.epochs * TINY.steps_per_epoch
@@ -45,22 +45,36 @@ def test_killed_at_random_moments_it_ends_with_the_very_weights(whole, tmp_path)
     assert len(list(start.run.iterdir())) <= 3  # nothing is left of what was half-written
 
 
+def die_and_look(task, folder, moment) -> tuple[int, int, list[int]]:
+    """How a process ended that died while saving, the state it left, sizes of what is half."""
+    interruptions.save_number(folder, 1)
+    process = interruptions.start_process(task, folder, moment)
+    process.join(interruptions.PATIENCE)
+    after = checkpoint.Checkpoint(folder)
+    number = after.state["epoch"]
+    for kind in ("weights", "best"):  # whole
+        assert (after.read(kind)["model/00000"] == number).all()
+    half_written = [path.stat().st_size for path in folder.glob("*.srlib.part")]
+    interruptions.save_number(folder, 3)  # and the next saving clears up
+    assert len(list(folder.iterdir())) == 3
+    return process.exitcode, number, half_written
+
+
 def test_death_at_any_moment_of_a_saving_leaves_the_old_state_or_the_new(tmp_path):
-    found, moment = [], 0
-    while True:
+    found, code, moment = [], -signal.SIGKILL, 0
+    while code == -signal.SIGKILL:
         folder = tmp_path / str(moment)
-        interruptions.save_number(folder, 1)
-        process = interruptions.start_process(interruptions.die_while_saving, folder, moment)
-        process.join(interruptions.PATIENCE)
-        after = checkpoint.Checkpoint(folder)
-        found.append(after.state["epoch"])
-        for kind in ("weights", "best"):
-            assert (after.read(kind)["model/00000"] == found[-1]).all()
-        interruptions.save_number(folder, 3)  # and the next saving clears up
-        assert len(list(folder.iterdir())) == 3
-        if process.exitcode == 0:
-            break
-        assert process.exitcode == -signal.SIGKILL
+        folder.mkdir()
+        code, number, _ = die_and_look(interruptions.die_while_saving, folder, moment)
+        found.append(number)
         moment += 1
+    assert code == 0
     assert moment > 20
     assert found == sorted(found) and set(found) == {1, 2}
+
+
+@pytest.mark.parametrize("size", [1, 100, 200, 400], ids=["-", "weights", "best", "state"])
+def test_death_in_the_middle_of_a_file_leaves_the_old_state(size, tmp_path):
+    """The three files of a state in the order of their writing, each longer than the one before."""
+    code, number, half_written = die_and_look(interruptions.die_while_writing, tmp_path, size)
+    assert (code, number, half_written) == (-signal.SIGXFSZ, 1, [size])

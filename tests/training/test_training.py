@@ -15,11 +15,14 @@ from PIL import Image
 from srlib import data
 from srlib.data.photoset import PhotoSet
 from srlib.losses import vgg
-from srlib.losses.perceptual import PerceptualLoss, PixelAndPerceptualLoss
+from srlib.losses.perceptual import PixelAndPerceptualLoss
+from srlib.losses.pixel import PixelLoss
 from srlib.metrics.psnr_ssim import psnr
 from srlib.resize import downscale
 from srlib.training import hardware, loop
-from srlib.training.loop import Recipe, build_for, compile_model, train
+from srlib.training.checkpoint import Checkpoint
+from srlib.training.loop import train
+from srlib.training.recipe import Recipe, build_for, compile_model
 
 TINY = Recipe(
     epochs=4, steps_per_epoch=3, batch_size=4, crop=6, size=32, precision="float32", seed=5
@@ -107,30 +110,36 @@ def test_another_seed_gives_other_weights():
         assert starts_at_zero or np.abs(a.numpy() - b.numpy()).max() > 1e-3, a.path
 
 
-class Interruption(Exception):
+class Stopped(Exception):
     pass
+
+
+class Stop(keras.callbacks.Callback):
+    """Interrupts a training after so many steps."""
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self.left = steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            raise Stopped
 
 
 @pytest.mark.parametrize(
     ("epoch", "step", "save_seconds"), [(0, 0, 60), (2, 0, 60), (2, 0, 0), (3, 1, 0)]
 )
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
-    whole, photos, validation, tmp_path, monkeypatch, epoch, step, save_seconds
+    whole, photos, validation, tmp_path, epoch, step, save_seconds
 ):
     """Whatever was saved last: the very step, or the end of the epoch before it."""
     expected_model, expected, expected_folder = whole
 
-    class Interrupting(loop.Checkpoint):
-        def on_train_batch_end(self, batch, logs=None):
-            super().on_train_batch_end(batch, logs)
-            if (self.state["epoch"], batch) == (epoch, step):
-                raise Interruption
-
-    run = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "Checkpoint", Interrupting)
-        with pytest.raises(Interruption):
-            train(tiny(), photos, validation, TINY, run, verbose=0, save_seconds=save_seconds)
+    run, stop = tmp_path / "run", Stop(epoch * TINY.steps_per_epoch + step + 1)
+    options = {"save_seconds": save_seconds, "callbacks": [stop]}
+    with pytest.raises(Stopped):
+        train(tiny(), photos, validation, TINY, run, 0, **options)
     if (run / "state.json").exists():
         state = json.loads((run / "state.json").read_text())
         assert (state["epoch"], state["step"]) == (epoch, 0 if save_seconds else step + 1)
@@ -152,7 +161,7 @@ def kinds(folder) -> list[str]:
 def last_state(folder):
     """Weights, Adam's moments and its step count after the last epoch."""
     model = compile_model(tiny(), TINY)
-    checkpoint = loop.Checkpoint(folder)
+    checkpoint = Checkpoint(folder)
     assert checkpoint.restore(model) == TINY.epochs
     assert int(model.optimizer.iterations) == TINY.epochs * TINY.steps_per_epoch
     moments = [v.numpy() for v in model.optimizer.variables if "learning_rate" not in v.path]
@@ -206,48 +215,41 @@ def test_another_recipe_in_the_same_folder_is_refused(photos, validation, tmp_pa
 
 
 @pytest.mark.parametrize("first", [20.0, float("nan")])
-def test_the_best_epoch_is_kept_even_if_it_is_not_the_last(tmp_path, first):
-    checkpoint = loop.Checkpoint(tmp_path)
+@pytest.mark.parametrize(
+    ("monitor", "values", "best"),
+    [
+        ("val_psnr", [31.0, 25.0, 30.0], 1),
+        ("val_loss", [200.0, 100.0, 150.0], 2),  # the smallest
+    ],
+)
+def test_the_best_epoch_is_kept_even_if_it_is_not_the_last(monitor, values, best, first, tmp_path):
+    checkpoint = Checkpoint(tmp_path, monitor)
     model = compile_model(tiny(), TINY)
     model.optimizer.build(model.trainable_variables)
     checkpoint.set_model(model)
     kernel = model.get_layer("stem").kernel
-    for epoch, value in enumerate([first, 31.0, 25.0, 30.0]):
+    first = first * 15 if monitor == "val_loss" else first
+    for epoch, value in enumerate([first, *values]):
         checkpoint.on_epoch_begin(epoch)
         kernel.assign(tf.fill(kernel.shape, float(epoch)))
-        checkpoint.on_epoch_end(epoch, {"loss": 1.0, "val_psnr": value})
+        # PSNR falls while a perceptual loss improves, and would choose the first.
+        checkpoint.on_epoch_end(epoch, {"loss": 1.0, "val_psnr": 30.0 - epoch} | {monitor: value})
     assert checkpoint.state["epoch"] == 4
     checkpoint.load_best(model)
-    assert (kernel.numpy() == 1).all()  # epoch 1 scored 31
+    assert (kernel.numpy() == best).all()
     other = compile_model(tiny(), TINY)
-    assert loop.Checkpoint(tmp_path).restore(other) == 4
+    assert Checkpoint(tmp_path).restore(other) == 4
     assert (other.get_layer("stem").kernel.numpy() == 3).all()
     assert kinds(tmp_path) == ["best", "state", "weights"]
 
 
-@pytest.mark.parametrize("first", [300.0, float("nan")])
-def test_the_best_epoch_by_loss_is_the_one_with_the_smallest(tmp_path, first):
-    """PSNR falls while a perceptual loss improves, and would choose the first."""
-    checkpoint = loop.Checkpoint(tmp_path, "val_loss")
-    model = compile_model(tiny(), TINY)
-    checkpoint.set_model(model)
-    kernel = model.get_layer("stem").kernel
-    for epoch, value in enumerate([first, 200.0, 100.0, 150.0]):
-        checkpoint.on_epoch_begin(epoch)
-        kernel.assign(tf.fill(kernel.shape, float(epoch)))
-        checkpoint.on_epoch_end(epoch, {"val_loss": value, "val_psnr": 30.0 - epoch})
-    checkpoint.load_best(model)
-    assert (kernel.numpy() == 2).all()  # epoch 2 had a loss of 100
-    assert kinds(tmp_path) == ["best", "state", "weights"]
-
-
 def test_a_run_that_only_diverged_still_has_weights(tmp_path):
-    checkpoint = loop.Checkpoint(tmp_path)
+    checkpoint = Checkpoint(tmp_path)
     model = compile_model(tiny(), TINY)
     checkpoint.set_model(model)
     checkpoint.on_epoch_begin(0)
     checkpoint.on_epoch_end(0, {"loss": 1.0, "val_psnr": float("nan")})
-    loop.Checkpoint(tmp_path).load_best(model)
+    Checkpoint(tmp_path).load_best(model)
 
 
 @pytest.mark.parametrize(
@@ -312,21 +314,14 @@ def random_vgg(monkeypatch):
 
 def test_a_recipe_without_a_perceptual_loss_needs_no_vgg(monkeypatch):
     monkeypatch.setenv(vgg.VARIABLE, "gone.npz")
-    loss = compile_model(tiny(), TINY).loss
-    assert loss.perceptual is None
+    assert isinstance(compile_model(tiny(), TINY).loss, PixelLoss)
     with pytest.raises(vgg.VGGWeightsError, match=r"gone\.npz"):
         compile_model(tiny(), PERCEPTUAL)
 
 
-def test_the_recipes_vgg_weights_come_before_the_variable(monkeypatch):
-    monkeypatch.setenv(vgg.VARIABLE, "gone.npz")
-    loss = compile_model(tiny(), replace(PERCEPTUAL, vgg16="random")).loss
-    assert loss.perceptual.features.origin == "random weights, seed 0"
-
-
 @pytest.mark.parametrize("pixel", ["mse", "l1"])
 def test_the_perceptual_recipes_loss_by_hand(pixel, random_vgg, monkeypatch, rng):
-    monkeypatch.setattr(loop, "fast_precision", lambda: "float32")
+    monkeypatch.setattr("srlib.training.recipe.fast_precision", lambda: "float32")
     model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Identity()])
     compile_model(model, replace(PERCEPTUAL, loss=pixel))
     truth = rng.uniform(0, 1, (4, 8, 6, 3)).astype(np.float32)
@@ -341,27 +336,32 @@ def test_the_perceptual_recipes_loss_by_hand(pixel, random_vgg, monkeypatch, rng
     assert result["psnr"] == pytest.approx(psnr(truth, prediction).mean(), abs=1e-3)
 
 
-def test_the_perceptual_recipes_layer_and_weight(random_vgg):
-    loss = compile_model(tiny(), replace(PERCEPTUAL, perceptual_layer="conv2_1")).loss
-    assert isinstance(loss, PixelAndPerceptualLoss) and isinstance(loss.perceptual, PerceptualLoss)
-    assert (loss.pixel, loss.pixel_weight, loss.perceptual_weight) == ("mse", 1.0, 0.25)
-    assert loss.perceptual.features.name == "vgg16_block2_conv1"
-    assert loss.perceptual.features.get_layer("block2_conv1").activation.__name__ == "linear"
+def test_the_perceptual_recipes_parts(monkeypatch):
+    monkeypatch.setenv(vgg.VARIABLE, "gone.npz")  # the recipe's come before it
+    recipe = replace(PERCEPTUAL, perceptual_layer="conv2_1", vgg16="random")
+    loss = compile_model(tiny(), recipe).loss
+    assert isinstance(loss, PixelAndPerceptualLoss)
+    assert (loss.pixel.kind, loss.pixel_weight, loss.perceptual_weight) == ("mse", 1.0, 0.25)
+    features = loss.perceptual.features
+    assert features.origin == "random weights, seed 0"
+    assert features.name == "vgg16_block2_conv1"
+    assert features.get_layer("block2_conv1").activation.__name__ == "linear"
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-def test_vgg_computes_in_the_recipes_precision(precision, random_vgg, monkeypatch):
-    other = {"float32": "mixed_bfloat16", "mixed_bfloat16": "float32"}[precision]
-    monkeypatch.setattr(loop, "fast_precision", lambda: other)
+@pytest.mark.parametrize(
+    ("precision", "fastest", "expected"),
+    [
+        ("float32", "mixed_bfloat16", "float32"),
+        ("mixed_bfloat16", "float32", "mixed_bfloat16"),
+        ("auto", "mixed_bfloat16", "mixed_bfloat16"),
+    ],
+)
+def test_vgg_computes_in_the_recipes_precision(
+    precision, fastest, expected, random_vgg, monkeypatch
+):
+    monkeypatch.setattr("srlib.training.recipe.fast_precision", lambda: fastest)
     loss = compile_model(tiny(), replace(PERCEPTUAL, precision=precision)).loss
-    assert loss.perceptual.features.get_layer("block1_conv1").dtype_policy.name == precision
-
-
-def test_vgg_computes_in_the_fastest_precision_by_default(random_vgg, monkeypatch):
-    monkeypatch.setattr(loop, "fast_precision", lambda: "mixed_bfloat16")
-    loss = compile_model(tiny(), replace(PERCEPTUAL, precision="auto")).loss
-    policy = loss.perceptual.features.get_layer("block1_conv1").dtype_policy
-    assert policy.name == "mixed_bfloat16"
+    assert loss.perceptual.features.get_layer("block1_conv1").dtype_policy.name == expected
 
 
 def test_perceptual_training_lowers_its_loss_and_keeps_the_best_by_it(
@@ -369,7 +369,7 @@ def test_perceptual_training_lowers_its_loss_and_keeps_the_best_by_it(
 ):
     monitors = []
 
-    class Seen(loop.Checkpoint):
+    class Seen(Checkpoint):
         def __init__(self, folder, monitor, *rest, **options):
             super().__init__(folder, monitor, *rest, **options)
             monitors.append(monitor)

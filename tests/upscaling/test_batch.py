@@ -128,6 +128,54 @@ def test_the_input_is_never_the_output(photos, tmp_path):
     assert "is the input itself" in report.failed[photos / "a.png"]
 
 
+@pytest.mark.parametrize("link", [None, os.symlink, os.link], ids=["plain", "symlink", "hard"])
+def test_no_input_is_replaced_by_anothers_result(link, tmp_path):
+    first, second = photo(tmp_path / "x" / "p.png", 1), photo(tmp_path / "y" / "p.png", 2)
+    output = second.parent
+    if link:
+        output = tmp_path / "z"
+        output.mkdir()
+        link(second, output / "p.png")
+    for inputs in ([first, second], [second, first]):
+        for shard in (None, (1, 2), (2, 2)):
+            jobs, report = plan(inputs, output, shard=shard)
+            assert not jobs
+        jobs, report = plan(inputs, output)
+        target = output / "p.png"
+        assert report.failed == {
+            first: f"{first}: would be written to {target}, which is the input {second}; "
+            "choose another output",
+            second: f"{target}: is the input itself; choose another name",
+        }
+
+
+def test_what_is_read_in_an_input_folder_is_not_replaced(photos, tmp_path):
+    """The output is one input, and another lies in it."""
+    first = photo(tmp_path / "x" / "sub" / "c.tif", 1)
+    jobs, report = plan([tmp_path / "x", photos / "sub"], photos)
+    assert names(jobs, photos) == {"c.tif": "c.tif", "deep/d.webp": "deep/d.webp", "e.bmp": "e.png"}
+    (message,) = report.failed.values()
+    there = photos / "sub" / "c.tif"
+    assert message.startswith(f"{first}: would be written to {there}, which is the input {there}")
+
+
+def test_two_photos_of_different_shards_never_share_a_result(photos, tmp_path):
+    photo(photos / "a.jpg")
+    targets = []
+    for shard in range(1, 9):
+        jobs, _ = plan([photos], tmp_path / "out", format="png", shard=(shard, 8))
+        targets += [job.target for job in jobs]
+    assert len(set(targets)) == len(targets) == 5
+    assert shard_of("a.jpg", 8) != shard_of("a.png", 8)
+
+
+def test_a_link_to_nowhere_exists(photos, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png").symlink_to(tmp_path / "unplugged" / "a.png")
+    jobs, report = plan([photos / "a.png"], tmp_path / "out")
+    assert run(jobs, copy, report).skipped == [tmp_path / "out" / "a.png"]
+
+
 def test_an_output_below_the_input_is_no_input(photos):
     output = photos / "large"
     first, _ = plan([photos], output)
@@ -248,7 +296,10 @@ def test_the_bar_counts_megapixels(photos, tmp_path, monkeypatch):
         def update(self, n):
             self.n += n
 
-        def close(self):
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
             pass
 
     monkeypatch.setattr(batch, "tqdm", Bar)

@@ -1,22 +1,24 @@
 """One call for a file, a PIL image or an array: what comes back is the kind that was given."""
 
+import os
 import shutil
 
 import numpy as np
 import pytest
 from conftest import smooth_photo
-from PIL import Image
+from PIL import Image, ImageOps
 
 import srlib
 from srlib import imagefile, models
 from srlib._backend import tf
 from srlib.errors import PhotoError
-from srlib.models import zoo
-from srlib.resize import interpolate as interpolate
+from srlib.models import cards
+from srlib.resize import interpolate
 from srlib.upscaling import photo as one_photo
 from srlib.upscaling import tiles
 from srlib.upscaling.network import predict
 from srlib.upscaling.photo import upscale
+from tests.imagefile import imagekit
 
 # --- arrays
 
@@ -77,34 +79,80 @@ def test_the_model_may_be_a_name_a_file_or_nothing(tmp_path):
     for model in ((), ("residual-mse",)):
         np.testing.assert_array_equal(upscale(photo, *model), np.rint(expected * 255))
     np.testing.assert_array_equal(upscale(photo, "bicubic"), upscale(photo, models.bicubic()))
-    for ending in (zoo.SUFFIX, ".json"):
-        shutil.copy((zoo.ZOO / "espcn.json").with_suffix(ending), tmp_path / f"mine{ending}")
+    for ending in (cards.SUFFIX, ".json"):
+        shutil.copy((cards.FOLDER / "espcn.json").with_suffix(ending), tmp_path / f"mine{ending}")
     mine = upscale(photo, tmp_path / "mine.safetensors")
     np.testing.assert_array_equal(mine, upscale(photo, "espcn"))
 
 
 def test_shipped_models_are_loaded_once_and_files_each_time(tmp_path):
     assert one_photo.named("espcn") is one_photo.named("espcn")
-    for ending in (zoo.SUFFIX, ".json"):
-        shutil.copy((zoo.ZOO / "espcn.json").with_suffix(ending), tmp_path / f"mine{ending}")
+    for ending in (cards.SUFFIX, ".json"):
+        shutil.copy((cards.FOLDER / "espcn.json").with_suffix(ending), tmp_path / f"mine{ending}")
     path = tmp_path / "mine.safetensors"
     assert one_photo.named(path) is not one_photo.named(path)
-    with pytest.raises(zoo.WeightsError, match="resnet"):
+    with pytest.raises(cards.WeightsError, match="resnet"):
         upscale(smooth_photo(4, 4, 0), "resnet")
 
 
 # --- PIL images
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-def test_a_pil_image_comes_back_as_one(bicubic, mode):
-    image = Image.fromarray(smooth_photo(10, 14, 2)).convert(mode)
-    large = upscale(image, bicubic)
+@pytest.mark.parametrize(("mode", "becomes"), [
+    ("1", "L"), ("L", "L"), ("LA", "LA"), ("RGB", "RGB"), ("RGBA", "RGBA"), ("P", "RGB"),
+    ("CMYK", "CMYK"), ("YCbCr", "RGB"), ("HSV", "RGB"), ("RGBX", "RGB"), ("La", "LA"),
+])  # fmt: skip
+def test_a_pil_image_comes_back_as_one(mode, becomes):
+    image = imagekit.drawn("LA").convert("La") if mode == "La" else imagekit.drawn(mode)
+    large = upscale(image, "nearest")
     assert isinstance(large, Image.Image)
-    assert (large.mode, large.size) == (mode, (28, 20))
-    assert (image.mode, image.size) == (mode, (14, 10))  # as it was
-    if mode == "RGB":
-        np.testing.assert_array_equal(large, upscale(smooth_photo(10, 14, 2), bicubic))
+    assert (large.mode, large.size) == (becomes, (44, 28))
+    assert (image.mode, image.size) == (mode, (22, 14))  # as it was
+    if becomes not in ("LA", "RGBA"):
+        expected = imagekit.double(np.asarray(image.convert(becomes)))
+        np.testing.assert_array_equal(np.asarray(large), expected)
+
+
+def test_a_pil_image_keeps_16_bits_of_grey():
+    grey = imagekit.photo16(1)[..., 0]
+    large = upscale(Image.fromarray(grey), "nearest")
+    assert large.mode == "I;16"
+    np.testing.assert_array_equal(np.asarray(large), imagekit.double(grey))
+
+
+def test_a_pil_image_keeps_what_belongs_to_it(tmp_path):
+    imagekit.phone(6)(tmp_path / "phone.jpg")
+    with Image.open(tmp_path / "phone.jpg") as image:
+        large = upscale(image, "nearest")
+        expected = imagekit.double(np.asarray(ImageOps.exif_transpose(image)))
+    np.testing.assert_array_equal(np.asarray(large), expected)
+    assert large.info["icc_profile"] == imagekit.ICC and large.info["dpi"] == (240, 240)
+    assert large.getexif().get(0x0112) == 1 and large.getexif()[271] == "Maker"
+    assert large.getexif().get_ifd(34665)[40962] == large.width
+    imagekit.tiff_with_all(tmp_path / "scan.tif")
+    with Image.open(tmp_path / "scan.tif") as image:
+        large = upscale(image, "nearest")
+        assert large.size == (2 * image.width, 2 * image.height) and image.width == 14
+    assert large.getexif()[271] == "Maker" and 258 not in large.getexif()
+
+
+@pytest.mark.parametrize(("mode", "size", "says"), [
+    ("F", (3, 3), "image: has values of 32 bits"),
+    ("I", (3, 3), "image: has values of 32 bits"),
+    ("RGB", (0, 3), "image: has no pixels"),
+])  # fmt: skip
+def test_a_pil_image_without_range_or_pixels_is_refused(mode, size, says):
+    with pytest.raises(PhotoError, match=says):
+        upscale(Image.new(mode, size), "nearest")
+
+
+def test_of_an_animated_pil_image_the_frame_that_it_stands_at(tmp_path):
+    imagekit.moving("GIF")(tmp_path / "moving.gif")
+    with Image.open(tmp_path / "moving.gif") as image:
+        image.seek(2)
+        large = upscale(image, "nearest")
+        expected = imagekit.double(np.asarray(image.convert("RGB")))
+    np.testing.assert_array_equal(np.asarray(large.convert("RGB")), expected)
 
 
 def test_four_times(bicubic):
@@ -148,12 +196,25 @@ def test_what_exists_is_kept(photo, tmp_path, bicubic):
         assert image.size == (28, 20)
 
 
-def test_the_input_is_never_the_output(photo, bicubic):
-    content = photo.read_bytes()
+@pytest.mark.parametrize("link", [None, os.symlink, os.link], ids=["plain", "symlink", "hard"])
+def test_the_input_is_never_the_output(link, photo, bicubic):
+    content, output = photo.read_bytes(), photo
+    if link:
+        output = photo.with_name("link.png")
+        link(photo, output)
     for overwrite in (False, True):
         with pytest.raises(PhotoError, match="is the input itself"):
-            upscale(photo, bicubic, output=photo, overwrite=overwrite)
+            upscale(photo, bicubic, output=output, overwrite=overwrite)
     assert photo.read_bytes() == content
+    assert output.is_symlink() == (link is os.symlink)
+
+
+def test_a_link_to_nowhere_is_kept(photo, bicubic):
+    output = photo.with_name("link.png")
+    output.symlink_to(photo.with_name("gone.png"))
+    with pytest.raises(PhotoError, match="exists already"):
+        upscale(photo, bicubic, output=output)
+    assert output.is_symlink()
 
 
 def test_a_value_has_no_output(bicubic, tmp_path):
@@ -187,4 +248,4 @@ def test_the_ending_is_the_sources_own_where_it_can_be(tmp_path, name, format, e
     kind = "JPEG" if name.lower().endswith(("jpg", "jpeg")) else None
     Image.new("RGB", (3, 2)).save(tmp_path / name, format=kind)
     assert one_photo.target_ending(tmp_path / name, format) == ending
-    assert ending.lower() in sum(imagefile.FORMATS.values(), ())
+    assert ending.lower() in imagefile.ENDINGS

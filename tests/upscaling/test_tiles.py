@@ -1,7 +1,5 @@
 """Tiles make the very picture that the network makes at once."""
 
-import functools
-
 import keras
 import numpy as np
 import pytest
@@ -9,85 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import srlib
-from srlib import models
-from srlib._backend import tf
-from srlib.layers.upsampling import UPSAMPLERS
-from srlib.models import anatomy
 from srlib.models.anatomy import TilingError, receptive_field
 from srlib.upscaling import tiles
 from srlib.upscaling.network import predict
 from srlib.upscaling.tiles import enlarge
-
-BUILDERS = {
-    "bicubic": models.bicubic,
-    "lanczos": models.lanczos,
-    "nearest": models.nearest,
-    "linear": lambda: models.linear(7),
-    "residual": lambda: models.residual(blocks=2, filters=4),
-    "luma": lambda: models.residual(blocks=1, filters=4, luma=True),
-    "hourglass-1": lambda: models.hourglass(depth=1),
-    "hourglass-3": lambda: models.hourglass(skip=True),
-    "ensemble": lambda: srlib.self_ensemble(models.residual(blocks=1, filters=4)),
-} | {
-    f"upsampler {name}": functools.partial(models.with_upsampler, name, blocks=1, filters=4)
-    for name in UPSAMPLERS
-}
-
-
-@functools.cache
-def network(name: str) -> keras.Model:
-    """With random weights everywhere, also where training would start from zeros."""
-    keras.utils.set_random_seed(3)
-    model = BUILDERS[name]()
-    rng = np.random.default_rng(3)
-    for weight in model.trainable_weights:
-        if not np.any(weight.numpy()) and weight.shape.rank != 1:
-            weight.assign(rng.normal(0, 0.1, weight.shape).astype(np.float32))
-    return model
+from tests.models.zookit import BUILDERS, network
 
 
 def pixels(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-# --- the receptive field
-
-
-def observed_reach(model: keras.Model) -> int:
-    """How far the gradient reaches from single pixels of the result: an independent oracle."""
-    reach = 0
-    side = 2 * receptive_field(model) + 18
-    side += side % 2  # of the strides below
-    side += -side % 8
-    low = tf.constant(np.random.default_rng(1).uniform(0.3, 0.7, (1, side, side, 3)), tf.float32)
-    middle = side // 2 // 8 * 8
-    run = getattr(model, "model", model)
-    for row, column in ((0, 0), (1, 1), (0, 1), (7, 6), (15, 15), (8, 2)):
-        with tf.GradientTape() as tape:
-            tape.watch(low)
-            # Without the last layer, which clips: a clipped value has no gradient.
-            high = keras.Model(run.inputs, run.layers[-1].input)(low, training=False)
-            value = tf.reduce_sum(high[0, 2 * middle + row, 2 * middle + column])
-        gradient = tape.gradient(value, low).numpy()[0]
-        for axis, offset in ((0, row), (1, column)):
-            seen = np.flatnonzero(np.abs(gradient).max(axis=(1 - axis, 2)))
-            own = middle + offset // 2
-            reach = max(reach, own - seen[0], seen[-1] - own)
-    return reach
-
-
-@pytest.mark.parametrize("name", BUILDERS)
-def test_the_receptive_field_is_what_gradients_reach(name):
-    """Never less than what is seen, and not much more: overlap is computed for nothing."""
-    computed, observed = receptive_field(network(name)), observed_reach(network(name))
-    assert observed <= computed <= observed + 2
-
-
-def test_the_receptive_field_of_the_default_network_by_hand():
-    # 3x3 convolutions: stem, two in each of six blocks, body, sub-pixel; half a pixel of phase.
-    assert receptive_field(models.residual()) == 1 + 6 * 2 + 1 + 1 + 1
-    assert receptive_field(models.nearest()) == 1
-    assert receptive_field(models.bicubic()) == 3
+# --- networks of one's own
 
 
 def test_unknown_layers_are_refused_by_name():
@@ -106,23 +37,6 @@ def test_unknown_layers_are_refused_by_name():
         enlarge(model, pixels(20, 400))
     with pytest.raises(TilingError, match="whole"):
         enlarge(model, small, tile=8)
-    with pytest.raises(TilingError, match="unknown"):
-        receptive_field(lambda images: images)
-
-
-def test_what_would_be_overlooked_is_refused():
-    """Operations that are no layers, and layers used twice."""
-    low = keras.Input((None, None, 3))
-    convolution = keras.layers.Conv2D(3, 3, padding="same", name="twice")
-    with pytest.raises(TilingError, match="twice: is used more than once"):
-        receptive_field(keras.Model(low, convolution(convolution(low))))
-    whole = keras.ops.mean(low, axis=(1, 2), keepdims=True)
-    enlarged = keras.layers.UpSampling2D(2)(low - whole)
-    with pytest.raises(TilingError, match="Mean layer is not known"):
-        receptive_field(keras.Model(low, enlarged))
-    joined = keras.layers.Add()([low, keras.layers.Conv2D(3, 3, 2, "same")(low)])
-    with pytest.raises(TilingError, match="joins images of different sizes"):
-        receptive_field(keras.Model(low, joined))
 
 
 @settings(max_examples=5, deadline=None)
@@ -137,17 +51,6 @@ def test_a_network_of_the_readers_own(height, width, tile):
     image = pixels(height, width) / 255.0
     whole = predict(model, image[None])[0]
     np.testing.assert_allclose(enlarge(model, image, 2, tile), whole, atol=2e-6)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"padding": "valid"}, {"dilation_rate": 2, "padding": "same"}],
-)
-def test_convolutions_of_another_kind_are_refused(options):
-    low = keras.Input((None, None, 3))
-    high = keras.layers.UpSampling2D(2)(keras.layers.Conv2D(3, 3, name="odd", **options)(low))
-    with pytest.raises(TilingError, match="odd: only"):
-        receptive_field(keras.Model(low, high))
 
 
 # --- without a seam
@@ -188,7 +91,7 @@ def test_too_little_overlap_would_show(monkeypatch):
     model, image = network("residual"), pixels(40, 40) / 255.0
     whole = predict(model, image[None])[0]
     needed = receptive_field(model)
-    monkeypatch.setattr(anatomy, "receptive_field", lambda _: needed - 2)
+    monkeypatch.setattr(tiles, "receptive_field", lambda _: needed - 2)
     assert np.abs(enlarge(model, image, 2, 16) - whole).max() > 1e-5
 
 

@@ -5,109 +5,40 @@ Taught in chapter 10.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
+from dataclasses import replace
+from typing import overload
 
 import numpy as np
-from PIL import Image, ImageCms
 
-from srlib.errors import PhotoError
+from srlib.imagefile import Animation, Picture
 from srlib.resize import taps
 
 #: RGB ``(H, W, 3)``, uint8 or uint16, to ``(scale*H, scale*W, 3)`` of the same type.
-Enlarge = Callable[[np.ndarray], np.ndarray]
+Network = Callable[[np.ndarray], np.ndarray]
 
-#: The channels of each kind of picture.
-KINDS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
 _BAND = 256  # rows that are computed together, so that memory stays small
 
 
-def plain(image: Image.Image) -> Image.Image:
-    """An image of 8 bits as one of :data:`KINDS`, without loss.
+@overload
+def enlarge(picture: Picture, network: Network, scale: int = ...) -> Picture: ...
+@overload
+def enlarge(
+    picture: Picture | Animation, network: Network, scale: int = ...
+) -> Picture | Animation: ...
+def enlarge(picture: Picture | Animation, network: Network, scale: int = 2) -> Picture | Animation:
+    """Enlarge a picture, or an animation frame by frame as each is asked for.
 
-    A palette becomes colour, with transparency where it has any; black and
-    white become grey; the rarer colour spaces become RGB.
-
-    Raises:
-        PhotoError: for values of 32 bits.
+    See :func:`enlarge_pixels`; all else that belongs to the picture stays with it.
     """
-    if image.mode[0] in "IF":
-        raise PhotoError(
-            f"has values of 32 bits (mode {image.mode}), whose range is unknown; "
-            "convert it to 16 bits"
-        )
-    if image.has_transparency_data:
-        kind = "LA" if image.mode in ("1", "L", "LA", "La") else "RGBA"
-    elif image.mode in ("1", "L"):
-        kind = "L"
-    else:
-        kind = "CMYK" if image.mode == "CMYK" else "RGB"
-    return image if image.mode == kind else image.convert(kind)
+    if isinstance(picture, Animation):
+        frames = (enlarge(frame, network, scale) for frame in picture.frames)
+        return replace(picture, frames=frames)
+    pixels = enlarge_pixels(picture.pixels, picture.kind, network, scale)
+    return replace(picture, pixels=pixels)
 
 
-def to_array(image: Image.Image) -> np.ndarray:
-    """A plain image as ``(H, W, C)`` uint8."""
-    pixels = np.asarray(image)
-    return pixels[..., None] if pixels.ndim == 2 else pixels
-
-
-def to_image(pixels: np.ndarray, kind: str) -> Image.Image:
-    """``(H, W, C)`` as a PIL image: uint8 of any kind, or uint16 grey."""
-    if kind == "CMYK":
-        height, width = pixels.shape[:2]
-        return Image.frombuffer("CMYK", (width, height), pixels, "raw", "CMYK", 0, 1)
-    return Image.fromarray(pixels[..., 0] if kind == "L" else pixels)
-
-
-def to_8_bits(pixels: np.ndarray) -> np.ndarray:
-    """uint16 to uint8, rounded to the nearest; uint8 as it is."""
-    if pixels.dtype == np.uint8:
-        return pixels
-    out = np.empty(pixels.shape, np.uint8)
-    for top in range(0, len(out), _BAND):
-        out[top : top + _BAND] = (pixels[top : top + _BAND].astype(np.uint32) + 128) // 257
-    return out
-
-
-def as_srgb(pixels: np.ndarray, kind: str, icc: bytes | None) -> tuple[np.ndarray, str]:
-    """CMYK or grey as sRGB of 8 bits, through its profile where it has a sound one.
-
-    Relative colorimetric with black point compensation, as photo editors do.
-
-    Returns:
-        ``(H, W, C)`` and its kind, ``"RGB"`` or ``"RGBA"``.
-    """
-    inks = 4 if kind == "CMYK" else 1
-    pixels = np.ascontiguousarray(to_8_bits(pixels))
-    image = to_image(np.ascontiguousarray(pixels[..., :inks]), "CMYK" if inks == 4 else "L")
-    try:
-        rgb = ImageCms.profileToProfile(
-            image,
-            ImageCms.ImageCmsProfile(io.BytesIO(icc or b"")),
-            ImageCms.createProfile("sRGB"),
-            ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            outputMode="RGB",
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
-    except (ImageCms.PyCMSError, OSError, ValueError):  # none, or one that cannot be used
-        rgb = image.convert("RGB")
-    if pixels.shape[-1] == inks:
-        return to_array(rgb), "RGB"
-    return np.concatenate((to_array(rgb), pixels[..., inks:]), axis=-1), "RGBA"
-
-
-def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn ``(H, W, C)`` as the EXIF tag says (1 to 8; anything else is 1)."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
-
-
-def enlarge_pixels(pixels: np.ndarray, kind: str, enlarge: Enlarge, scale: int = 2) -> np.ndarray:
+def enlarge_pixels(pixels: np.ndarray, kind: str, network: Network, scale: int = 2) -> np.ndarray:
     """Enlarge a picture of any kind with a network for RGB.
 
     Grey goes through as three equal channels, whose mean comes back. Colour
@@ -118,40 +49,40 @@ def enlarge_pixels(pixels: np.ndarray, kind: str, enlarge: Enlarge, scale: int =
 
     Args:
         pixels: ``(H, W, C)``, uint8 or uint16.
-        kind: a key of :data:`KINDS`.
-        enlarge: the network.
-        scale: what ``enlarge`` multiplies the sides by.
+        kind: one of :data:`srlib.imagefile.picture.KINDS`.
+        network: called once, for CMYK twice.
+        scale: what the network multiplies the sides by.
 
     Returns:
         ``(scale*H, scale*W, C)`` of the same type.
 
     Raises:
-        ValueError: when ``enlarge`` returns anything else than promised.
+        ValueError: when the network returns anything else than promised.
     """
     if kind == "L":
-        return _through(enlarge, pixels.repeat(3, axis=-1), scale, grey=True)
+        return _through(network, pixels.repeat(3, axis=-1), scale, grey=True)
     if kind == "RGB":
-        return _through(enlarge, pixels, scale)
+        return _through(network, pixels, scale)
     if kind == "CMYK":  # inverted, inks are light: near to red, green and blue
-        inks = ~_through(enlarge, ~pixels[..., :3], scale)
-        black = ~_through(enlarge, (~pixels[..., 3:]).repeat(3, axis=-1), scale, grey=True)
+        inks = ~_through(network, ~pixels[..., :3], scale)
+        black = ~_through(network, (~pixels[..., 3:]).repeat(3, axis=-1), scale, grey=True)
         return np.concatenate((inks, black), axis=-1)
     alpha = pixels[..., -1]
     colour = spread(pixels[..., :-1], alpha)
-    colour = enlarge_pixels(colour, kind[:-1], enlarge, scale)
+    colour = enlarge_pixels(colour, kind[:-1], network, scale)
     out = np.empty((*colour.shape[:2], pixels.shape[-1]), pixels.dtype)
     out[..., :-1] = colour
     out[..., -1] = _bicubic(alpha, scale)
     return out
 
 
-def _through(enlarge: Enlarge, rgb: np.ndarray, scale: int, grey: bool = False) -> np.ndarray:
+def _through(network: Network, rgb: np.ndarray, scale: int, grey: bool = False) -> np.ndarray:
     rgb = np.ascontiguousarray(rgb)
-    large = np.asarray(enlarge(rgb))
+    large = np.asarray(network(rgb))
     expected = (rgb.shape[0] * scale, rgb.shape[1] * scale, 3)
     if large.shape != expected or large.dtype != rgb.dtype:
         raise ValueError(
-            f"enlarge returned {large.dtype} {large.shape} instead of {rgb.dtype} {expected}"
+            f"the network returned {large.dtype} {large.shape} instead of {rgb.dtype} {expected}"
         )
     if not grey:
         return large

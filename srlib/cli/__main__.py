@@ -1,0 +1,7 @@
+"""``python -m srlib.cli``."""
+
+import sys
+
+from srlib.cli import main
+
+sys.exit(main())
