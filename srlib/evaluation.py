@@ -147,7 +147,7 @@ def bootstrap_interval(
     means = []
     for _ in range(draws):  # one at a time: all at once would take gigabytes for 100,000 photos
         columns = rng.integers(0, photos, photos)
-        rows = rng.integers(0, runs, runs) if runs > 1 else [0]
+        rows = rng.integers(0, runs, runs) if runs > 1 else np.zeros(1, int)
         means.append(values[np.ix_(rows, columns)].mean())
     tail = 50 * (1 - confidence)
     low, high = np.percentile(means, (tail, 100 - tail))
@@ -217,7 +217,7 @@ def scored(
                 channel = "rgb" if batch.grey else protocol.channel
                 psnr = psnr_ssim.psnr(*both, channel=channel, shave=protocol.shave)
                 ssim = psnr_ssim.ssim(*both, channel=channel, shave=protocol.shave)
-                columns = batch.places, np.minimum(psnr, CAP), ssim, distances
+                columns: tuple[Any, ...] = (batch.places, np.minimum(psnr, CAP), ssim, distances)
                 for place, *values in zip(*columns, strict=True):
                     yield Row(place, name, protocol, *values)
 

@@ -118,7 +118,7 @@ def test_version(capsys):
         (["evaluate", "d", "--model"], "--model"),
         (["upscale"], "PATH"),
         (["upscale", "in.png", "--scale", "3"], "invalid choice"),
-        (["upscale", "in.png", "--format", "gif"], "invalid choice"),
+        (["upscale", "in.png", "--format", "gif"], "gif: cannot be written; choose one of png"),
         (["upscale", "in.png", "--tile", "0"], "0: must be a whole number of at least 1"),
         (["upscale", "in.png", "--workers", "none"], "none: must be a whole number"),
         (["upscale", "in.png", "--shard", "3"], "3: must be I/N, from 1/N to N/N"),

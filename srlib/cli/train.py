@@ -80,16 +80,17 @@ def run(options: argparse.Namespace) -> None:
     """Train, and write weights with a card."""
     from dataclasses import asdict
 
-    from srlib import data, training
+    from srlib import data
     from srlib.models import cards, zoo
-    from srlib.training import distribute, hardware
+    from srlib.training import distribute, hardware, loop
+    from srlib.training.recipe import Recipe, build_for
 
     strategy = distribute.strategy(options.strategy)  # before TensorFlow computes anything
     if options.out.suffix != cards.SUFFIX:
         raise cards.WeightsError(f"{options.out}: must end in {cards.SUFFIX}")
     run_dir = options.run_dir or options.out.with_suffix(".run")
     _refuse_to_replace(options.out, run_dir, options.overwrite)
-    recipe = training.Recipe(
+    recipe = Recipe(
         loss=options.loss,
         perceptual_weight=options.perceptual,
         epochs=options.epochs,
@@ -104,10 +105,10 @@ def run(options: argparse.Namespace) -> None:
         raise SrlibError(f"{options.photos}: has one photo to train on; give at least two")
     photos, held_out = photos.hold_out(max(1, min(128, len(photos) // 8)))
     validation = data.pairs(held_out)
-    model = training.build_for(options.architecture, recipe)
+    model = build_for(options.architecture, recipe)
     if options.start:
         model = zoo.blend(model, zoo.load(options.start), 1.0)
-    history = training.train(model, photos, validation, recipe, run_dir, strategy=strategy)
+    history = loop.train(model, photos, validation, recipe, run_dir, strategy=strategy)
     if not distribute.is_chief(strategy):  # of several machines one writes
         return
     if options.overwrite or not (options.out.exists() and _is_of_run(options.out, run_dir)):

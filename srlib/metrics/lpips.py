@@ -98,8 +98,8 @@ def lpips(
             images = to_uint8(images) if rounded else images.clip(0.0, 1.0)
         both.append(to_float(images).reshape(-1, height, width, 3))
     starts = range(0, len(both[0]), batch_size)
-    values = [distance(*(tf.constant(x[i : i + batch_size]) for x in both)) for i in starts]
-    values = np.concatenate(values).astype(np.float64)
+    parts = [distance(*(tf.constant(x[i : i + batch_size]) for x in both)) for i in starts]
+    values = np.concatenate(parts).astype(np.float64)
     return float(values[0]) if truth.ndim == 3 else values
 
 
@@ -133,7 +133,8 @@ def convert(target: str | os.PathLike, network: Any) -> Path:
         # From PyTorch's (out, in, height, width); a head is (1, in, 1, 1) there, here a vector.
         tensors[key] = np.squeeze(value.transpose(2, 3, 1, 0)) if value.ndim == 4 else value
     content = io.BytesIO()
-    np.savez(content, **_checked(tensors, target, "not written; give lpips.LPIPS(net='alex')"))
+    checked: dict[str, Any] = _checked(tensors, target, "not written; give lpips.LPIPS(net='alex')")
+    np.savez(content, **checked)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(target, content.getvalue())
     return target

@@ -13,6 +13,7 @@ import os
 import re
 import socket
 import stat
+import sys
 import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -25,10 +26,10 @@ from safetensors import numpy as safetensors
 from srlib._files import ASIDE, write_whole
 from srlib.errors import SrlibError, one_line
 
-try:
-    import fcntl
-except ImportError:  # Windows
+if sys.platform == "win32":
     import msvcrt
+else:
+    import fcntl
 
 STATE = "state.json"
 #: Of state.json. Before it had a number, weights were kept in Keras' own .weights.h5.
@@ -236,7 +237,7 @@ def _open_locked(path: Path) -> IO[str]:
 
 def _lock(file: IO[str]) -> None:
     """Or raise a BlockingIOError, on Windows a PermissionError, where another process has it."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         file.seek(1 << 20)  # beyond the content, which others may then read
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
     else:

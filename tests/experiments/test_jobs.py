@@ -33,7 +33,7 @@ def photos(tmp_path, monkeypatch):
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
     """A zoo of one small network in the place of the classic one."""
-    monkeypatch.setattr(zoo, "ZOO", tmp_path)
+    monkeypatch.setattr(cards, "FOLDER", tmp_path)
     about = {"history": [{"epoch": 1}], "recipe": {"loss": "mse"}, "seconds": 9}
     keras.utils.set_random_seed(1)
     small = models.residual(**SMALL)
