@@ -195,14 +195,18 @@ def before_after() -> None:
     bicubic = resize.interpolate(data.as_float(pairs)[0])
     network = srlib.predict(srlib.load("residual-mse"), pairs.low)
     truth = data.as_float(pairs)[1]
-    gain = srlib.psnr(pairs.high, network) - srlib.psnr(pairs.high, bicubic)
+    decibels = {
+        name: np.asarray(srlib.psnr(pairs.high, images))
+        for name, images in (("bicubic", bicubic), ("residual-mse", network))
+    }
+    gain = decibels["residual-mse"] - decibels["bicubic"]
     drop = ((bicubic - truth) ** 2 - (network - truth) ** 2).mean(axis=-1)
     windows = np.lib.stride_tricks.sliding_window_view(drop, (40, 40), axis=(1, 2))
     best, top, left = np.unravel_index(windows.mean(axis=(3, 4)).argmax(), windows.shape[:3])
     titles = {
         "input": pairs.low,
-        f"bicubic, {srlib.psnr(pairs.high, bicubic)[best]:.1f} dB": bicubic,
-        f"residual-mse, {srlib.psnr(pairs.high, network)[best]:.1f} dB": network,
+        f"bicubic, {decibels['bicubic'][best]:.1f} dB": bicubic,
+        f"residual-mse, {decibels['residual-mse'][best]:.1f} dB": network,
         "truth": pairs.high,
     }
     box = (int(top), int(left), 40)

@@ -79,16 +79,17 @@ class Code:
                 return None
         attributes = [node for node in self.nodes if isinstance(node, ast.Attribute)]
         owners = {id(node.value) for node in attributes}
-        names = [node for node in self.nodes if isinstance(node, ast.Name) and node.id in local]
-        if any(id(node) not in owners and isinstance(node.ctx, ast.Load) for node in names):
+        uses = [node for node in self.nodes if isinstance(node, ast.Name) and node.id in local]
+        if any(id(node) not in owners and isinstance(node.ctx, ast.Load) for node in uses):
             return None  # given to somebody else
         readers = [
             self.called.get(id(node))
             for node in attributes
             if node.attr in READERS and _name(node.value) in local | {"results"}
         ]
-        found = {_written(call, 0) if call else None for call in readers}
-        return None if None in found else found
+        found = [_written(call, 0) if call else None for call in readers]
+        names = {name for name in found if name is not None}
+        return names if None not in found else None
 
     def shape(self) -> str:
         """The code without comments, docstrings and layout; the same in every Python."""
@@ -119,7 +120,9 @@ def _name(node: ast.AST) -> str:
 def _written(call: ast.Call, place: int) -> str | None:
     """An argument that is written out as a text, or None."""
     found = call.args[place] if len(call.args) > place else None
-    return found.value if isinstance(found, ast.Constant) else None
+    if isinstance(found, ast.Constant) and isinstance(found.value, str):
+        return found.value
+    return None
 
 
 def _shape(node: object) -> object:
@@ -218,7 +221,8 @@ class Package:
     def files(self, code: Code, modules: Iterable[str]) -> list[Path]:
         """The files of data that this code can read through these modules."""
         read = [found.recorded() for found in (code, *(self.modules[m] for m in modules))]
-        recorded = None if None in read else set().union(*read)
+        plain = [names for names in read if names is not None]
+        recorded = set().union(*plain) if len(plain) == len(read) else None
         found = []
         for path in self.data:
             readers = self._readers(path)

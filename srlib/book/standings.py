@@ -83,10 +83,10 @@ def _published() -> list[Standing]:
             row["trained_on"] or "",
             (row["Set5"]["psnr"], row["Set5"]["ssim"]),
             (row["Set14"]["psnr"], row["Set14"]["ssim"]),
-            False,
-            row["cite"],
-            row["found_in"],
-            row["parameters_note"],
+            ours=False,
+            cite=row["cite"],
+            found_in=row["found_in"],
+            note=row["parameters_note"],
         )
         for row in results.read("published")["rows"]
     ]
@@ -100,6 +100,7 @@ def _measured() -> list[Standing]:
     rows = []
     for first in benchmark["Set5 y"]["summary"]:
         name = first["model"]
-        scores = [(row["psnr"], row["ssim"]) for row in (first, second[name])]
-        rows.append(Standing(name, *about[name.removesuffix(ENSEMBLE)], *scores, True))
+        set5, set14 = ((row["psnr"], row["ssim"]) for row in (first, second[name]))
+        parameters, trained_on = about[name.removesuffix(ENSEMBLE)]
+        rows.append(Standing(name, parameters, trained_on, set5, set14, ours=True))
     return rows
