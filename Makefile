@@ -30,6 +30,7 @@ book: $(READY)
 test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	SRLIB_PRESET=smoke $(BIN)/python -m pytest -n 2 --dist loadscope tests
 	SRLIB_PRESET=smoke $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
 	  --nbval-cell-timeout=120 -p no:cacheprovider book/*.ipynb
