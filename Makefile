@@ -11,7 +11,7 @@ DATA ?= flower_photos
 help:
 	@echo "make book     build the book into _build/html"
 	@echo "make test     run every test, the notebooks included"
-	@echo "make execute  run all notebooks again (cpu preset) and keep their outputs"
+	@echo "make execute  run the notebooks that are out of date (cpu preset) and keep their outputs"
 	@echo "make train    train the shipped networks again: DATA=folder or source; resumable"
 	@echo "make serve    show the built book on http://127.0.0.1:8000"
 
@@ -36,7 +36,7 @@ test: $(READY)
 	  --nbval-cell-timeout=120 -p no:cacheprovider book/*.ipynb
 
 execute: $(READY)
-	$(BIN)/python -m tools.notebooks execute
+	$(BIN)/python -m tools.notebooks execute --stale
 
 train: $(READY)
 	$(BIN)/python -m experiments.train_zoo --photos $(DATA)

@@ -56,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         },
         photos,
         options.photos,
+        seed=RECIPE.seed,
     )
     return 0
 

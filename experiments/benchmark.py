@@ -9,7 +9,6 @@ holds of the same weights, photos and protocol: run it again after training one 
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -20,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from experiments import common
+from experiments.protocols import VARIANTS, bicubic_psnr
 from srlib import data, evaluation, models
 from srlib._backend import keras
-from srlib.book import pitfalls, results
+from srlib.book import results
 from srlib.book.standings import ENSEMBLE
 from srlib.data import photoset
 from srlib.data.photoset import PhotoSet
@@ -179,7 +179,7 @@ def add(content: dict, test: Test, name: str, mark: str, rows: list[Row], order:
 def protocols(set5: PhotoSet) -> dict[str, float]:
     """Bicubic on Set5 by each protocol of chapter 6."""
     photos = [evaluation.truth_of(photo, Protocol()) for photo in set5]
-    return {variant: pitfalls.bicubic_psnr(photos, variant) for variant in pitfalls.VARIANTS}
+    return {variant: bicubic_psnr(photos, variant) for variant in VARIANTS}
 
 
 def run(
@@ -242,8 +242,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("two folders have the same name")
     field = entrants()
     only = ["bicubic", *(options.models or field)]
-    known = options.output / "benchmark.json"
-    content = {} if options.fresh or not known.exists() else json.loads(known.read_text())
+    known = "benchmark" in results.names(options.output) and not options.fresh
+    content = results.read("benchmark", options.output) if known else {}
     content.pop("made_by", None)
     content["lpips"] = lpips.origin()
     if "Set5" in folders:

@@ -24,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from PIL import Image
 
+from srlib.book import tables
 from srlib.data.photoset import EMBEDDED, read_photo
 from srlib.pixels import LUMA
 from srlib.resize import resize
@@ -172,19 +173,19 @@ def attribution(counts: dict[str, int]) -> str:
         "# The embedded photographs\n\n"
         "Written by `experiments/embed_photos.py`; do not edit by hand. Each square stays "
         "under the licence of its photograph.\n\n"
-        "| slug | split | title | author | licence | source | squares | changes made |\n"
-        "|---|---|---|---|---|---|---|---|\n"
     )
-    return head + "".join(_row(photo, counts[photo.slug]) for photo in PHOTOS) + NOTES
+    columns = ["slug", "split", "title", "author", "licence", "source", "squares", "changes made"]
+    rows = [_row(photo, counts[photo.slug]) for photo in PHOTOS]
+    return head + tables.markdown(columns, rows) + NOTES
 
 
-def _row(photo: Photo, count: int) -> str:
+def _row(photo: Photo, count: int) -> list[str]:
     licence = f"[{photo.licence}]({LICENCES[photo.licence]})"
     shrunk = f"downscaled to {photo.long_side} pixels, " if photo.long_side else ""
     changes = f"{shrunk}cropped to squares, saved as JPEG"
-    cells = (photo.slug, photo.split, photo.title, photo.author, licence)
     source = f"`{photo.file}` in {photo.package}"
-    return "| " + " | ".join((*cells, source, str(count), changes)) + " |\n"
+    about = [photo.slug, photo.split, photo.title, photo.author, licence]
+    return [*about, source, str(count), changes]
 
 
 NOTES = f"""

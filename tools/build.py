@@ -28,7 +28,7 @@ def main() -> int:
         DONE.unlink(missing_ok=True)
         program = Path(sys.executable).with_name("jupyter-book")
         # --all: Sphinx by itself does not notice a changed style sheet.
-        command = [program, "build", ROOT, "-W", "-n", "--keep-going", "--all", "--quiet"]
+        command = [str(program), "build", str(ROOT), "-W", "-n", "--keep-going", "--all", "--quiet"]
         code = subprocess.run(command, cwd=ROOT, check=False).returncode
         if code or not page.exists():
             print("The book was not built: see the messages above.", file=sys.stderr)

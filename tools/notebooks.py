@@ -6,15 +6,14 @@
     python -m tools.notebooks address                        rewrite set-up cells and badges
     python -m tools.notebooks pages                          rewrite book/_generated
 
-A notebook's stamp is a hash of its code cells and of everything in srlib
-(code, weights, photos, recorded results). A page whose stamp does not match
-shows figures of another version of the code.
+A notebook's stamp is a hash of its code cells and of what they use of srlib (see
+tools/stamps.py). A page whose stamp does not match shows figures of another
+version of the code.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import re
@@ -28,7 +27,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from srlib._files import write_whole
-from tools import pages
+from tools import pages, stamps
 
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "book"
@@ -41,25 +40,21 @@ def notebooks() -> list[Path]:
     return sorted(BOOK.glob("*.ipynb"))
 
 
-def package_hash() -> str:
-    """A hash of everything in srlib that can change a figure."""
-    digest = hashlib.sha256()
-    for path in sorted((ROOT / "srlib").rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-def stamp(notebook: NotebookNode) -> str:
+def stamp(notebook: NotebookNode, package: stamps.Package | None = None) -> str:
     """What a notebook's outputs depend on, in sixteen hex digits."""
-    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    return hashlib.sha256((package_hash() + "\0".join(code)).encode()).hexdigest()[:16]
+    package = package or stamps.Package(ROOT / "srlib")
+    return package.stamp([cell.source for cell in notebook.cells if cell.cell_type == "code"])
 
 
-def is_stale(path: Path) -> bool:
-    """Whether a notebook's outputs were made by other code than there is now."""
-    notebook = nbformat.read(path, as_version=4)
-    return notebook.metadata.get("srlib", {}).get("stamp") != stamp(notebook)
+def stale(paths: list[Path]) -> list[Path]:
+    """Those notebooks whose outputs were made by other code than there is now."""
+    package = stamps.Package(ROOT / "srlib")
+    read = {path: nbformat.read(path, as_version=4) for path in paths}
+    return [
+        path
+        for path, notebook in read.items()
+        if notebook.metadata.get("srlib", {}).get("stamp") != stamp(notebook, package)
+    ]
 
 
 def execute(path: Path, keep: bool = True) -> float:
@@ -167,7 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     chosen = [p for p in notebooks() if not options.names or p.stem in options.names]
     if options.command == "execute":
-        return run([p for p in chosen if not options.stale or is_stale(p)], PRESET)
+        return run(stale(chosen) if options.stale else chosen, PRESET)
     if options.command == "time":
         return run(chosen, "smoke")
     if options.command == "address":
@@ -175,9 +170,9 @@ def main(arguments: list[str] | None = None) -> int:
     elif options.command == "pages":
         pages.write_all()
     else:
-        stale = [path.name for path in notebooks() if is_stale(path)]
-        print("\n".join(stale) or "every notebook is up to date")
-        return int(bool(stale))
+        old = [path.name for path in stale(chosen)]
+        print("\n".join(old) or "every notebook is up to date")
+        return int(bool(old))
     return 0
 
 

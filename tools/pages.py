@@ -10,23 +10,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from srlib.book import results
+from srlib.book.tables import markdown
+
 if TYPE_CHECKING:
     from srlib.book.standings import Standing
 
 ROOT = Path(__file__).parents[1]
 GENERATED = ROOT / "book" / "_generated"
-RECORDED = ROOT / "srlib" / "book" / "recorded"
-ZOO = ROOT / "srlib" / "models" / "weights"
 BEFORE_AFTER = ROOT / "book" / "_static" / "before-after.png"
-
-
-def _read(path: Path) -> dict:
-    return json.loads(path.read_text())
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+#: Packages whose versions the tables show.
+SHOWN = (("tensorflow", "TensorFlow"), ("keras", "Keras"))
 
 
 def _count(parameters: int) -> str:
@@ -44,7 +38,7 @@ def _standings() -> dict[str, Standing]:
 
 def results_table() -> str:
     """The intro's table: every model on the test photos and on Set5 and Set14."""
-    benchmark, known = _read(RECORDED / "benchmark.json"), _standings()
+    benchmark, known = results.read("benchmark"), _standings()
     rows = []
     for row in benchmark["photos"]["summary"]:
         mine = known[row["model"]]
@@ -64,7 +58,7 @@ def results_table() -> str:
         )
     count = len(benchmark["photos"]["images"])
     header = ["model", "parameters", f"PSNR, {count} photos", "gain over bicubic (95 %)", "won"]
-    return _table([*header, "Set5 Y", "Set14 Y", "LPIPS"], rows)
+    return markdown([*header, "Set5 Y", "Set14 Y", "LPIPS"], rows)
 
 
 def published_table() -> str:
@@ -80,19 +74,18 @@ def published_table() -> str:
             source = sources.setdefault(row.found_in, "abcdefgh"[len(sources)])
         trained_on = row.trained_on or "not stated by our source"
         count = _count(row.parameters) + (f" ({row.note})" if row.note else "")
-        scores = [
-            f"{psnr:.2f} / {ssim:.4f}" if ssim else f"{psnr:.2f}" for psnr, ssim in
-            (row.set5, row.set14)
-        ]  # fmt: skip
+        scores = [f"{psnr:.2f} / {ssim:.4f}" for psnr, ssim in (row.set5, row.set14)]
         rows.append([name, count, trained_on, *scores, source])
-    table = _table(["model", "parameters", "trained on", "Set5", "Set14", "source"], rows)
+    table = markdown(["model", "parameters", "trained on", "Set5", "Set14", "source"], rows)
     found = "; ".join(f"{letter}: {name}" for name, letter in sources.items())
     return f"{table}\nSources: {found}; here: measured for this book.\n"
 
 
 def cards() -> str:
     """Every shipped model's card as text."""
-    return "\n".join(_card(_read(path)) for path in sorted(ZOO.glob("*.json")))
+    from srlib.models.cards import available, card
+
+    return "\n".join(_card(card(name)) for name in available())
 
 
 def _recipe(recipe: dict) -> str:
@@ -150,36 +143,35 @@ def _card(card: dict) -> str:
         )
         rows.append(["Set5; Set14 (Y, 2 px shaved)", score])
     rows.append(["sha256", f"`{card['sha256'][:16]}...`"])
-    return f"## `{card['name']}`\n\n" + _table(["", ""], rows)
+    return f"## `{card['name']}`\n\n" + markdown(["", ""], rows)
 
 
 def status() -> str:
     """Run times of the chapters and the provenance of each recorded result."""
-    times = _read(GENERATED / "run-times.json")
+    times = json.loads((GENERATED / "run-times.json").read_text())
     rows = [
         [name, *(str(t.get(preset, "")) for preset in ("smoke", "cpu"))]
         for name, t in sorted(times.items())
     ]
     text = "## Run times of the chapters, in seconds\n\n"
-    text += _table(["chapter", "`smoke`", "`cpu`"], rows)
+    text += markdown(["chapter", "`smoke`", "`cpu`"], rows)
     text += "\n## Where each recorded number comes from\n\n"
     rows = []
-    for path in sorted(RECORDED.glob("*.json")):
-        made = _read(path)["made_by"]
+    for name in results.names():
+        made = results.read(name)["made_by"]
+        versions = made["versions"] or {}
         rows.append(
             [
-                f"`{path.stem}`",
+                f"`{name}`",
                 f"`{made['command']}`",
-                f"{made.get('data', '')} {made.get('fingerprint', '')}",
-                made.get("device", ""),
-                f"TensorFlow {made['tensorflow']}, Keras {made['keras']}"
-                if "keras" in made
-                else "",
-                made.get("commit", ""),
+                " ".join(filter(None, (made["data"], made["fingerprint"]))),
+                made["device"] or "",
+                ", ".join(f"{shown} {versions[key]}" for key, shown in SHOWN if key in versions),
+                made["commit"] or "",
             ]
         )
     header = ["result", "command", "photos and their fingerprint", "machine", "versions", "commit"]
-    return text + _table(header, rows)
+    return text + markdown(header, rows)
 
 
 PAGES = {
@@ -203,14 +195,18 @@ def before_after() -> None:
     bicubic = resize.interpolate(data.as_float(pairs)[0])
     network = srlib.predict(srlib.load("residual-mse"), pairs.low)
     truth = data.as_float(pairs)[1]
-    gain = srlib.psnr(pairs.high, network) - srlib.psnr(pairs.high, bicubic)
+    decibels = {
+        name: np.asarray(srlib.psnr(pairs.high, images))
+        for name, images in (("bicubic", bicubic), ("residual-mse", network))
+    }
+    gain = decibels["residual-mse"] - decibels["bicubic"]
     drop = ((bicubic - truth) ** 2 - (network - truth) ** 2).mean(axis=-1)
     windows = np.lib.stride_tricks.sliding_window_view(drop, (40, 40), axis=(1, 2))
     best, top, left = np.unravel_index(windows.mean(axis=(3, 4)).argmax(), windows.shape[:3])
     titles = {
         "input": pairs.low,
-        f"bicubic, {srlib.psnr(pairs.high, bicubic)[best]:.1f} dB": bicubic,
-        f"residual-mse, {srlib.psnr(pairs.high, network)[best]:.1f} dB": network,
+        f"bicubic, {decibels['bicubic'][best]:.1f} dB": bicubic,
+        f"residual-mse, {decibels['residual-mse'][best]:.1f} dB": network,
         "truth": pairs.high,
     }
     box = (int(top), int(left), 40)

@@ -17,12 +17,9 @@ from srlib.book.plots import COLOURS, STYLE, figure
 #: Marker and filling of each group: told apart without colour.
 MARKERS = (("o", "none"), ("s", "full"), ("^", "full"), ("D", "none"))
 
-
 FONT = 10.5  # points; on a phone the figure is drawn at half its width
 
-
 Offset = tuple[float, float]
-
 
 #: Where a name may stand, in points from its point, the best place first.
 _OFFSETS: list[Offset] = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,17 +18,13 @@ from srlib.pixels import to_uint8
 #: repeat the distinction for readers without colour.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 
-
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)))
-
 
 WIDTH = 8.0  # inches; at 96 dpi the width of the book's text column
 
-
 DPI = 96
 
-
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": DPI,
     "savefig.dpi": DPI,
     "figure.constrained_layout.use": True,
@@ -92,7 +89,7 @@ def contact_sheet(
         axis.set_axis_off()
     for axis, image, title in zip(axes.flat, images, titles or [""] * len(images), strict=False):
         _show(axis, image, title)
-    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+    fig.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
     return fig
 
 

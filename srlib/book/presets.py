@@ -8,7 +8,7 @@ all three.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from srlib._backend import tf
 
@@ -68,4 +68,4 @@ def current() -> Preset:
         raise ValueError(f"SRLIB_PRESET={name!r}: choose one of {list(PRESETS)}")
     preset = PRESETS[name]
     source = os.environ.get("SRLIB_SOURCE")
-    return Preset(**(vars(preset) | {"source": source})) if source else preset
+    return replace(preset, source=source) if source else preset

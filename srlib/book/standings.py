@@ -1,4 +1,7 @@
-"""The ladder: what was published, and what this book measured, by one protocol in one list."""
+"""The ladder: what was published, and what this book measured, by one protocol in one list.
+
+Taught in chapter 8.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,8 @@ from srlib.models import cards
 #: How the benchmark names a network that is asked eight times.
 ENSEMBLE = ", self-ensemble"
 
-
 #: Groups of the ladder's rows, in the order of their markers in figures.
 GROUPS = ("published", "this book", "this book" + ENSEMBLE)
-
 
 #: Baselines of the benchmark that are not in the zoo: parameters, and what they were fitted to.
 BASELINES = {
@@ -33,7 +34,7 @@ class Standing:
         model: its name.
         parameters: how many numbers were trained.
         trained_on: on what; empty where no source says so.
-        set5: PSNR in dB and SSIM; SSIM is None where no source gives it.
+        set5: PSNR in dB and SSIM.
         set14: the same.
         ours: measured by this book, not published elsewhere.
         cite: key in the bibliography; empty for ours.
@@ -44,8 +45,8 @@ class Standing:
     model: str
     parameters: int
     trained_on: str
-    set5: tuple[float, float | None]
-    set14: tuple[float, float | None]
+    set5: tuple[float, float]
+    set14: tuple[float, float]
     ours: bool
     cite: str = ""
     found_in: str = ""
@@ -58,15 +59,8 @@ class Standing:
 
 
 def standings() -> list[Standing]:
-    """All rows, ours and others', from the lowest PSNR on Set5 to the highest.
-
-    A network that was trained for a comparison and is not shipped is read from
-    the record of the levers. Taught in chapter 8.
-    """
-    rows = _published() + _measured()
-    known = {row.model for row in rows}
-    rows += [row for row in _like_for_like() if row.model not in known]
-    return sorted(rows, key=lambda row: row.set5)
+    """All rows, ours and others', from the lowest PSNR on Set5 to the highest."""
+    return sorted(_published() + _measured(), key=lambda row: row.set5)
 
 
 def training_data(card: dict[str, Any]) -> str:
@@ -89,10 +83,10 @@ def _published() -> list[Standing]:
             row["trained_on"] or "",
             (row["Set5"]["psnr"], row["Set5"]["ssim"]),
             (row["Set14"]["psnr"], row["Set14"]["ssim"]),
-            False,
-            row["cite"],
-            row["found_in"],
-            row["parameters_note"],
+            ours=False,
+            cite=row["cite"],
+            found_in=row["found_in"],
+            note=row["parameters_note"],
         )
         for row in results.read("published")["rows"]
     ]
@@ -106,19 +100,7 @@ def _measured() -> list[Standing]:
     rows = []
     for first in benchmark["Set5 y"]["summary"]:
         name = first["model"]
-        scores = [(row["psnr"], row["ssim"]) for row in (first, second[name])]
-        rows.append(Standing(name, *about[name.removesuffix(ENSEMBLE)], *scores, True))
+        set5, set14 = ((row["psnr"], row["ssim"]) for row in (first, second[name]))
+        parameters, trained_on = about[name.removesuffix(ENSEMBLE)]
+        rows.append(Standing(name, parameters, trained_on, set5, set14, ours=True))
     return rows
-
-
-def _like_for_like() -> list[Standing]:
-    """The network trained on VDSR's own images alone, if it was recorded."""
-    try:
-        found = results.read("levers").get("like_for_like")
-    except FileNotFoundError:
-        found = None
-    if not found:
-        return []
-    set5, set14 = ((found[name], found.get(f"{name} ssim")) for name in ("Set5", "Set14"))
-    name, data = found.get("model", "residual-290"), found.get("data", "t91 + bsds_train")
-    return [Standing(name, found["parameters"], data, set5, set14, True)]

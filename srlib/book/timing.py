@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from srlib._backend import tf
 
@@ -102,8 +103,7 @@ def convolution_speed(
     any_size = [tf.TensorSpec((None, None, None, channels), "float32")]
     run = tf.function(with_gradients if training else forward, any_size, autograph=False)
     inputs = {(n, side): tf.random.normal((n, side, side, channels)) for n, side in shapes}
-    seconds = fastest(
-        {f"{n} {side}": lambda x=x: run(x) for (n, side), x in inputs.items()}, rounds
-    )
+    calls = {f"{n} {side}": partial(run, x) for (n, side), x in inputs.items()}
+    seconds = fastest(calls, rounds)
     operations = 2 * 9 * channels**2 * depth * (3 if training else 1)
     return {(n, s): operations * n * s * s / seconds[f"{n} {s}"] / 1e9 for n, s in shapes}

@@ -89,7 +89,7 @@ def dataset(
     very batches it would have seen.
 
     Args:
-        photos: from :func:`photos`.
+        photos: from :func:`srlib.data.photos`.
         batch_size: pairs in a batch.
         size: side of the truth in pixels; None for photos in their own size,
             of any shape; several of these for a draw between them.

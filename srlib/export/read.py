@@ -19,7 +19,7 @@ def runner(path: str | os.PathLike, format: str | None = None) -> Runner:
     """An exported network in its own runtime, as a function from images to images.
 
     Args:
-        path: what :func:`export` wrote.
+        path: what :func:`srlib.export.write.export` wrote.
         format: as there.
 
     Returns:
@@ -43,7 +43,7 @@ def metadata(path: str | os.PathLike, format: str | None = None) -> dict[str, st
     """What an exported file says of itself: model, scale, sha256 of its weights, licence.
 
     Args:
-        path: what :func:`export` wrote.
+        path: what :func:`srlib.export.write.export` wrote.
         format: as there.
 
     Raises:

@@ -27,7 +27,7 @@ class Picture:
 
     Attributes:
         pixels: ``(H, W, C)``, uint8 or uint16, upright.
-        kind: one of :data:`KINDS`.
+        kind: one of :data:`srlib.imagefile.picture.KINDS`.
         metadata: what else its file says; sizes in it are those of that file.
         lossless: whether it was a WebP without loss, and is to be one again.
         milliseconds: how long a frame is shown.
@@ -54,7 +54,7 @@ class Animation:
 
 
 def as_known_kind(image: Image.Image) -> Image.Image:
-    """An image of 8 bits as one of :data:`KINDS`, without loss.
+    """An image of 8 bits as one of :data:`srlib.imagefile.picture.KINDS`, without loss.
 
     A palette becomes colour, with transparency where it has any; black and
     white become grey; the rarer colour spaces become RGB.

@@ -67,10 +67,10 @@ def target_format(source: str | os.PathLike, name: str | None = None) -> str:
         source: the file to enlarge. Its ending decides, or its content where
             the ending says nothing; what cannot be written becomes PNG: it
             loses nothing, and holds animations.
-        name: a key of :data:`FORMATS` or an ending, to choose another.
+        name: a key of :data:`srlib.imagefile.targets.FORMATS` or an ending, to choose another.
 
     Returns:
-        A key of :data:`FORMATS`.
+        A key of :data:`srlib.imagefile.targets.FORMATS`.
 
     Raises:
         PhotoError: for an unknown ``name``.
@@ -99,7 +99,7 @@ def format_of(target: str | os.PathLike) -> str:
     """The format that a file's ending asks for.
 
     Raises:
-        PhotoError: when it is none of :data:`FORMATS`.
+        PhotoError: when it is none of :data:`srlib.imagefile.targets.FORMATS`.
     """
     ending = _ending(target)
     if ending not in ENDINGS:
@@ -144,7 +144,7 @@ def check_size(target: str | os.PathLike, format: str, image: Image.Image, scale
 
     Args:
         target: for the message.
-        format: a key of :data:`FORMATS`.
+        format: a key of :data:`srlib.imagefile.targets.FORMATS`.
         image: opened, and not yet loaded.
         scale: what its sides will be multiplied by.
     """

@@ -84,7 +84,7 @@ class PixelAndPerceptualLoss(keras.losses.Loss):
     With its defaults it is the sum that the classic system set out to minimise.
 
     Args:
-        pixel: a :class:`PixelLoss`, or its kind.
+        pixel: a :class:`~srlib.losses.pixel.PixelLoss`, or its kind.
         perceptual: by default with its defaults; none is made for a weight of 0.
         pixel_weight: factor of the pixel loss.
         perceptual_weight: factor of the perceptual loss.

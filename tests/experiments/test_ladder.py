@@ -127,7 +127,6 @@ def test_levers_are_measured_recorded_and_not_measured_again(folders, tmp_path, 
         arms[name] = replace(levers.ARMS[name], job=replace(job, recipe=recipe, mix=mix))
     monkeypatch.setattr(levers, "ARMS", arms)
     monkeypatch.setattr(results, "FOLDER", tmp_path / "recorded")
-    monkeypatch.setattr(results.write, "__kwdefaults__", {"folder": tmp_path / "recorded"})
     command = [
         "--photos", folders.photos, "--textures", str(folders.textures),
         "--benchmarks", str(folders.benchmarks), "--runs", str(tmp_path / "runs"),

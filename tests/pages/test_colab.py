@@ -212,9 +212,14 @@ def test_the_installed_package_is_complete(colab):
     }
     expected = {name for name in colab.names if name.startswith("srlib/")}
     assert installed == expected
-    for needed in ("py.typed", "photos/train/*/*.jpg", "photos/ATTRIBUTION.md"):
-        assert list(package.glob(needed)), f"srlib/{needed} is not in the package"
-    for needed in ("zoo/*.safetensors", "zoo/*.json", "recorded/*.json"):
+    for needed in (
+        "py.typed",
+        "data/embedded/train/*/*.jpg",
+        "data/embedded/ATTRIBUTION.md",
+        "models/weights/*.safetensors",
+        "models/weights/*.json",
+        "book/recorded/*.json",
+    ):
         assert list(package.glob(needed)), f"srlib/{needed} is not in the package"
 
 

@@ -104,8 +104,10 @@ class Visit:
         return parts.scheme in ("file", "data", "blob") or parts.hostname == "127.0.0.1"
 
     @property
-    def abroad(self) -> list[str]:
-        return [url for url in self.requests if not self.at_home(url)]
+    def troubles(self) -> list[str]:
+        """What was asked of other hosts, what failed, and what the browser complained about."""
+        abroad = [url for url in self.requests if not self.at_home(url)]
+        return [*abroad, *self.failed, *self.complaints]
 
 
 @pytest.fixture(scope="session")
@@ -140,10 +142,7 @@ def server(html):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_page_from_a_folder_needs_no_other_host_and_complains_of_nothing(visits, name):
-    visit = visits(name)
-    assert visit.abroad == []
-    assert visit.failed == []
-    assert visit.complaints == []
+    assert visits(name).troubles == []
 
 
 @pytest.mark.parametrize("name", ["book/intro", "book/06-psnr"])
@@ -151,9 +150,7 @@ def test_page_from_a_server_needs_no_other_host_and_complains_of_nothing(browser
     visit = Visit(browser, f"{server}/{name}.html")
     visit.context.close()
     assert len(visit.requests) > 3  # style sheets and scripts were asked for
-    assert visit.abroad == []
-    assert visit.failed == []
-    assert visit.complaints == []
+    assert visit.troubles == []
 
 
 WIDE = """limit => {
@@ -170,16 +167,12 @@ WIDE = """limit => {
 }"""
 
 
+@pytest.mark.parametrize("screen", [PHONE, LAPTOP], ids=["phone", "laptop"])
 @pytest.mark.parametrize("name", PAGES)
-def test_page_does_not_scroll_sideways_on_a_phone(visits, name):
-    assert visits(name).page.evaluate(WIDE, PHONE["width"] + 1) == []
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_page_does_not_scroll_sideways_on_a_laptop(visits, name):
+def test_page_does_not_scroll_sideways(visits, name, screen):
     page = visits(name).page
-    page.set_viewport_size(LAPTOP)
-    wide = page.evaluate(WIDE, LAPTOP["width"] + 1)
+    page.set_viewport_size(screen)
+    wide = page.evaluate(WIDE, screen["width"] + 1)
     page.set_viewport_size(PHONE)
     assert wide == []
 
@@ -270,6 +263,5 @@ def test_search_works_without_a_server(browser, html, word):
     nothing.context.close()
     visit.context.close()
     assert any(link.endswith(".html") and "/book/" in link for link in found)
-    assert visit.abroad == []
-    assert visit.complaints == []
+    assert visit.troubles == []
     assert count == 0
