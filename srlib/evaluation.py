@@ -13,7 +13,7 @@ from srlib._backend import keras
 from srlib.data import pairing
 from srlib.data.degrade import degrade, describe
 from srlib.data.photoset import PhotoSet, is_grey
-from srlib.errors import PhotoError
+from srlib.errors import PhotoError, SrlibError
 from srlib.metrics import lpips, psnr_ssim
 from srlib.models.baselines import bicubic
 from srlib.upscaling.network import predict
@@ -205,7 +205,7 @@ def scored(
     """
     sizes_and_kernels = {(protocol.size, protocol.kernel) for protocol in protocols}
     if len(sizes_and_kernels) != 1:
-        raise ValueError(f"one enlargement cannot serve all of {sizes_and_kernels}")
+        raise SrlibError(f"one enlargement cannot serve all of {sizes_and_kernels}")
     for batch in _batches(photos, protocols[0]):
         truths = np.stack(batch.truths)
         inputs = degrade(truths, protocols[0].kernel)

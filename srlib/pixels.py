@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from srlib.errors import SrlibError
+
 #: Shares of R, G and B in luma, ``(3, 1)``. ITU-R BT.601.
 LUMA = np.array([[0.299], [0.587], [0.114]])
 
@@ -46,7 +48,7 @@ def y_channel(images: npt.ArrayLike) -> np.ndarray:
 def check_range(images: np.ndarray) -> None:
     """Refuse 0..255 floats and other integers: clipped to [0, 1] they would all be white."""
     if images.dtype != np.uint8 and (images.dtype.kind not in "f" or images.max(initial=0) > 4):
-        raise ValueError(
+        raise SrlibError(
             f"got {images.dtype} values up to {images.max(initial=0):g}: "
             "give uint8, or floats in [0, 1] (divide by 255)"
         )

@@ -20,6 +20,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from srlib.errors import SrlibError
 from srlib.pixels import to_uint8
 
 
@@ -71,9 +72,9 @@ def taps(
         ``weights`` sums to 1.
     """
     if kernel not in KERNELS:
-        raise ValueError(f"unknown kernel {kernel!r}: choose one of {sorted(KERNELS)}")
+        raise SrlibError(f"unknown kernel {kernel!r}: choose one of {sorted(KERNELS)}")
     if in_size < 1 or out_size < 1:
-        raise ValueError(f"cannot resize an axis from {in_size} to {out_size} pixels")
+        raise SrlibError(f"cannot resize an axis from {in_size} to {out_size} pixels")
     function, support = KERNELS[kernel]
     scale = out_size / in_size
     stretch = max(1.0, 1 / scale) if antialias and kernel != "nearest" else 1.0
@@ -118,7 +119,7 @@ def resize(
     """
     images = np.asarray(images)
     if images.ndim not in (3, 4):
-        raise ValueError(f"expected (H, W, C) or (N, H, W, C), not shape {images.shape}")
+        raise SrlibError(f"expected (H, W, C) or (N, H, W, C), not shape {images.shape}")
     out = images.astype(np.float32)
     for axis, target in zip((-3, -2), size, strict=True):
         if kernel == "nearest" and target == images.shape[axis]:
@@ -143,7 +144,7 @@ def downscale(images: np.ndarray, scale: int = 2, kernel: str = "bicubic") -> np
     """
     height, width = np.asarray(images).shape[-3:-1]
     if height % scale or width % scale:
-        raise ValueError(
+        raise SrlibError(
             f"{height}x{width} pixels cannot be divided by {scale}: "
             "crop the image to a multiple of the scale first"
         )

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass, replace
 
 from srlib._backend import tf
+from srlib.errors import SrlibError
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def current() -> Preset:
     default = "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
     name = os.environ.get("SRLIB_PRESET") or default
     if name not in PRESETS:
-        raise ValueError(f"SRLIB_PRESET={name!r}: choose one of {list(PRESETS)}")
+        raise SrlibError(f"SRLIB_PRESET={name!r}: choose one of {list(PRESETS)}")
     preset = PRESETS[name]
     source = os.environ.get("SRLIB_SOURCE")
     return replace(preset, source=source) if source else preset

@@ -10,7 +10,7 @@ from srlib._lazy import lazily
 from srlib.data import download, photoset
 from srlib.data.pairing import Pairs, as_float, centre, even, pair, pairs, square
 from srlib.data.photoset import PhotoSet
-from srlib.errors import PhotoError
+from srlib.errors import PhotoError, SrlibError
 
 if TYPE_CHECKING:
     from srlib.data.stream import dataset, evaluation_dataset
@@ -51,7 +51,7 @@ def photos(source: str | os.PathLike = "embedded", split: str = "train", **optio
         PhotoError: when there is nothing usable, saying what to do.
     """
     if split not in (*photoset.SPLITS, "all"):
-        raise ValueError(f"split must be 'train', 'test' or 'all', not {split!r}")
+        raise SrlibError(f"split must be 'train', 'test' or 'all', not {split!r}")
     if source == "embedded":
         return photoset.embedded(split, **options)
     if source in download.DATASETS:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from srlib.errors import SrlibError
 from srlib.resize import KERNELS, downscale, resize
 
 #: Of the noise. Together with the image's own pixels it decides every value.
@@ -148,11 +149,11 @@ def degrade(truths: np.ndarray, name: str = "bicubic") -> np.ndarray:
     steps = [step for _, step in _parsed(name)]
     truths = np.asarray(truths)
     if truths.dtype != np.uint8 or truths.ndim not in (3, 4) or truths.shape[-1] != 3:
-        raise ValueError(
+        raise SrlibError(
             f"expected uint8 (H, W, 3) or (N, H, W, 3), not {truths.dtype} {truths.shape}"
         )
     if any(length % 2 for length in truths.shape[-3:-1]):
-        raise ValueError(f"height and width must be even, not {truths.shape[-3:-1]}; crop first")
+        raise SrlibError(f"height and width must be even, not {truths.shape[-3:-1]}; crop first")
     lows = []
     for image in truths.reshape(-1, *truths.shape[-3:]):
         for step in steps:
@@ -181,7 +182,7 @@ def _parsed(name: str) -> list[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
         else:
             steps.append(_change(step, name))
     if reductions > 1:
-        raise ValueError(f"{name!r}: reduces twice; the truth is twice the input's size, not more")
+        raise SrlibError(f"{name!r}: reduces twice; the truth is twice the input's size, not more")
     return steps if reductions else [(_in_words("bicubic"), REDUCTIONS["bicubic"]), *steps]
 
 
@@ -194,7 +195,7 @@ def _change(step: str, name: str) -> tuple[str, Callable[[np.ndarray], np.ndarra
     kind = CHANGES.get(word)
     if kind is None:
         known = [*REDUCTIONS, *(f"{word} AMOUNT" for word in CHANGES)]
-        raise ValueError(f"{name!r}: unknown step {step!r}; choose from {', '.join(known)}")
+        raise SrlibError(f"{name!r}: unknown step {step!r}; choose from {', '.join(known)}")
     try:
         amount = float(number)
     except ValueError:
@@ -203,5 +204,5 @@ def _change(step: str, name: str) -> tuple[str, Callable[[np.ndarray], np.ndarra
     if not fits:
         number_kind = "a whole number" if kind.whole else "a number"
         limits = f"{kind.lowest:g} to {kind.highest:g}"
-        raise ValueError(f"{name!r}: {word} takes {number_kind} from {limits}, not {number!r}")
+        raise SrlibError(f"{name!r}: {word} takes {number_kind} from {limits}, not {number!r}")
     return kind.about.format(amount), lambda image: kind.apply(image, amount)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from srlib.errors import PhotoError, one_line
+from srlib.errors import PhotoError, SrlibError, one_line
 
 #: Endings that are looked at; whether a file *is* an image is found by opening it.
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
@@ -126,7 +126,7 @@ class PhotoSet:
         photographs, and those of one photograph (one label) stay together.
         """
         if not 0 < count < len(self):
-            raise ValueError(f"cannot hold out {count} of {len(self)} photos")
+            raise SrlibError(f"cannot hold out {count} of {len(self)} photos")
         order = np.random.default_rng(seed).permutation(len(self))
         if self.source == "embedded":
             labels = np.array(self.labels)
@@ -135,7 +135,7 @@ class PhotoSet:
             ends = np.cumsum([np.sum(labels == label) for label in whole])
             count = int(ends[np.searchsorted(ends, count)])
             if count == len(self):
-                raise ValueError("cannot hold out whole photographs: there is only one label left")
+                raise SrlibError("cannot hold out whole photographs: there is only one label left")
         return self.choose(np.sort(order[count:])), self.choose(np.sort(order[:count]))
 
     def choose(self, indices: Iterable[int]) -> PhotoSet:

@@ -11,7 +11,7 @@ import numpy as np
 from srlib._backend import tf
 from srlib.data.pairing import Pairs, pair
 from srlib.data.photoset import PhotoSet
-from srlib.errors import PhotoError
+from srlib.errors import PhotoError, SrlibError
 
 #: Pixel caches above this size are not kept in memory but decoded again.
 CACHE_LIMIT = 2 * 2**30
@@ -111,7 +111,7 @@ def dataset(
     """
     mine, parts = part
     if not 0 <= mine < parts or batch_size % parts:
-        raise ValueError(f"part {mine} of {parts} equal parts of {batch_size}: there is none")
+        raise SrlibError(f"part {mine} of {parts} equal parts of {batch_size}: there is none")
     share = batch_size // parts
     sizes = tuple(size) if isinstance(size, Sequence) else (size,)
     crop = _checked_crop(crop, sizes)
@@ -146,11 +146,11 @@ def _checked_crop(crop: int | None, sizes: tuple[int | None, ...]) -> int:
     fixed = [side // 2 for side in sizes if side]
     if crop is None:
         if len(sizes) > 1 or not fixed:
-            raise ValueError("crop must be given where photos have several sizes")
+            raise SrlibError("crop must be given where photos have several sizes")
         crop = fixed[0]
     if not 0 < crop <= min(fixed, default=crop):
         limits = f"between 1 and {min(fixed)}" if fixed else "1 or more"
-        raise ValueError(f"crop must be {limits} low-resolution pixels, not {crop}")
+        raise SrlibError(f"crop must be {limits} low-resolution pixels, not {crop}")
     return crop
 
 

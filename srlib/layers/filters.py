@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from srlib._backend import keras, tf
+from srlib.errors import SrlibError
 from srlib.layers.reach import Step, convolution, repetition
 from srlib.pixels import LUMA
 from srlib.resize import taps
@@ -75,7 +76,7 @@ class FilterUpsampling(keras.layers.Layer):
         if self.kernel is None:
             grow = (self.taps - start.shape[0]) // 2
             if grow < 0 or self.taps % 2 == 0:
-                raise ValueError(f"taps must be odd and at least {len(start)}, not {self.taps}")
+                raise SrlibError(f"taps must be odd and at least {len(start)}, not {self.taps}")
             start = np.pad(start, ((grow, grow), (grow, grow), (0, 0)))
             self.filters = self.add_weight(
                 name="filters",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from srlib._backend import keras, tf
+from srlib.errors import SrlibError
 from srlib.losses.pixel import PixelLoss
 from srlib.losses.vgg import VGG16
 
@@ -73,7 +74,7 @@ class PerceptualLoss(keras.losses.Loss):
 
     def get_config(self):
         if not self._own:
-            raise ValueError("a PerceptualLoss with its own features cannot be serialised")
+            raise SrlibError("a PerceptualLoss with its own features cannot be serialised")
         return {"name": self.name, "reduction": self.reduction} | self._config
 
 

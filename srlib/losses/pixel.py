@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from srlib._backend import keras, tf
+from srlib.errors import SrlibError
 from srlib.pixels import LUMA
 
 GREY_LEVELS = 255.0
@@ -86,7 +87,7 @@ class PixelLoss(keras.losses.Loss):
     ):
         super().__init__(name=name, reduction=reduction, dtype="float32")
         if kind not in PIXEL_LOSSES:
-            raise ValueError(f"unknown loss {kind!r}: choose one of {list(PIXEL_LOSSES)}")
+            raise SrlibError(f"unknown loss {kind!r}: choose one of {list(PIXEL_LOSSES)}")
         self.kind = kind
 
     def call(self, y_true, y_pred):

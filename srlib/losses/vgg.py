@@ -69,7 +69,7 @@ def convolution_of(layer: str) -> tuple[str, bool]:
             name = "block{}_conv{}".format(*layer.removeprefix(prefix).partition("_")[::2])
             rectified = prefix == "relu"
     if name not in CONVOLUTIONS:
-        raise ValueError(
+        raise SrlibError(
             f"unknown VGG16 layer {layer!r}: choose one of {', '.join(CONVOLUTIONS)}, "
             "or relu2_2 (the same as block2_conv2) or conv2_2 (before its ReLU), and so on"
         )
@@ -244,7 +244,7 @@ class VGG16(keras.Model):
     ):
         pools = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}
         if pooling not in pools:
-            raise ValueError(f"pooling must be one of {list(pools)}, not {pooling!r}")
+            raise SrlibError(f"pooling must be one of {list(pools)}, not {pooling!r}")
         last, rectified = convolution_of(layer)
         known = load_weights(weights, last, seed)
         images = keras.Input((None, None, 3), name="images")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from srlib.errors import SrlibError
 from srlib.metrics.spectrum import hann_spectrum
 from srlib.pixels import LUMA, check_range
 
@@ -30,7 +31,7 @@ RING = (3, 6)
 def _luminance(images: np.ndarray) -> np.ndarray:
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] != 3:
-        raise ValueError(f"expected RGB images (N, H, W, 3), not an array of shape {images.shape}")
+        raise SrlibError(f"expected RGB images (N, H, W, 3), not an array of shape {images.shape}")
     check_range(images)
     levels = 1.0 if images.dtype == np.uint8 else 255.0
     return images.astype(np.float64) @ LUMA[:, 0] * levels
@@ -68,12 +69,12 @@ def lines(images: np.ndarray, period: int = 2) -> np.ndarray:
         first, one-pixel rows the second, a checkerboard the third.
     """
     if period not in (2, 4, 8):
-        raise ValueError(f"period must be 2, 4 or 8, not {period}")
+        raise SrlibError(f"period must be 2, 4 or 8, not {period}")
     luminance = _luminance(images)
     # Only then does the line fall upon a bin.
     height, width = (n - n % period for n in luminance.shape[1:])
     if min(height, width) < 8 * period:
-        raise ValueError(
+        raise SrlibError(
             f"a pattern of period {period} needs images of at least {8 * period} pixels a side, "
             f"not {luminance.shape[2]}x{luminance.shape[1]}"
         )
@@ -196,4 +197,4 @@ def checker(height: int, width: int, amplitude: float) -> np.ndarray:
 
 def _same_shape(prediction: np.ndarray, truth: np.ndarray) -> None:
     if np.shape(prediction) != np.shape(truth):
-        raise ValueError(f"prediction is {np.shape(prediction)} and truth {np.shape(truth)}")
+        raise SrlibError(f"prediction is {np.shape(prediction)} and truth {np.shape(truth)}")

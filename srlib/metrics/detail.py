@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from srlib.errors import SrlibError
 from srlib.metrics.spectrum import hann_spectrum
 from srlib.pixels import y_channel
 
@@ -73,7 +74,7 @@ def detail(truth: np.ndarray, prediction: np.ndarray, bands: int = 20) -> Detail
     """
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     if truth.shape != prediction.shape or truth.ndim != 4 or truth.shape[-1] != 3:
-        raise ValueError(
+        raise SrlibError(
             f"expected two batches (N, H, W, 3) of one shape, not {truth.shape} "
             f"and {prediction.shape}"
         )

@@ -84,12 +84,12 @@ def lpips(
     """
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     if truth.shape != prediction.shape:
-        raise ValueError(f"compare images of the same size, not {truth.shape}, {prediction.shape}")
+        raise SrlibError(f"compare images of the same size, not {truth.shape}, {prediction.shape}")
     if truth.ndim not in (3, 4) or truth.shape[-1] != 3 or not truth.size:
-        raise ValueError(f"expected RGB (H, W, 3) or (N, H, W, 3), not {truth.shape}")
+        raise SrlibError(f"expected RGB (H, W, 3) or (N, H, W, 3), not {truth.shape}")
     height, width = truth.shape[-3:-1]
     if min(height, width) < SMALLEST:
-        raise ValueError(f"LPIPS needs {SMALLEST}x{SMALLEST} pixels or more, not {height}x{width}")
+        raise SrlibError(f"LPIPS needs {SMALLEST}x{SMALLEST} pixels or more, not {height}x{width}")
     path, both = _find(weights), []
     distance = _network(path, path.stat().st_mtime_ns if path else 0)
     for images in (truth, prediction):

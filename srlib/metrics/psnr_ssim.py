@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from srlib.errors import SrlibError
 from srlib.pixels import check_range, to_uint8, y_channel
 
 
@@ -16,12 +17,12 @@ def _prepare(truth, prediction, channel: str, shave: int, rounded: bool):
     """Both images as float64 in grey levels, shape ``(N, H, W, C)``."""
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     if truth.shape != prediction.shape:
-        raise ValueError(
+        raise SrlibError(
             f"truth is {truth.shape} and prediction {prediction.shape}: "
             "compare images of the same size"
         )
     if truth.ndim not in (3, 4) or truth.shape[-1] not in (1, 3):
-        raise ValueError(f"expected (H, W, 3) or (N, H, W, 3), not {truth.shape}")
+        raise SrlibError(f"expected (H, W, 3) or (N, H, W, 3), not {truth.shape}")
     for images in (truth, prediction):
         check_range(images)
     both = []
@@ -32,16 +33,16 @@ def _prepare(truth, prediction, channel: str, shave: int, rounded: bool):
             images = to_uint8(images) if rounded else images.clip(0.0, 1.0)
         if channel == "y":
             if images.shape[-1] != 3:
-                raise ValueError("the Y channel is computed from RGB; this image has one channel")
+                raise SrlibError("the Y channel is computed from RGB; this image has one channel")
             images = y_channel(images)
         elif channel == "rgb":
             levels = 1.0 if images.dtype == np.uint8 else 255.0
             images = images.astype(np.float64) * levels
         else:
-            raise ValueError(f"channel must be 'rgb' or 'y', not {channel!r}")
+            raise SrlibError(f"channel must be 'rgb' or 'y', not {channel!r}")
         height, width = images.shape[1:3]
         if min(height, width) <= 2 * shave:
-            raise ValueError(f"nothing is left of {height}x{width} pixels after shaving {shave}")
+            raise SrlibError(f"nothing is left of {height}x{width} pixels after shaving {shave}")
         both.append(images[:, shave : height - shave, shave : width - shave])
     return both
 
@@ -100,7 +101,7 @@ def ssim(
     single = np.ndim(truth) == 3
     truth, prediction = _prepare(truth, prediction, channel, shave, rounded)
     if min(truth.shape[1:3]) < 11:
-        raise ValueError("SSIM's window needs images of at least 11x11 pixels")
+        raise SrlibError("SSIM's window needs images of at least 11x11 pixels")
     mean_t, mean_p = _blur(truth), _blur(prediction)
     var_t = _blur(truth**2) - mean_t**2
     var_p = _blur(prediction**2) - mean_p**2

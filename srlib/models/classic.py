@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from srlib._backend import keras
+from srlib.errors import SrlibError
 from srlib.layers.normalization import FusedBatchNormalization
 from srlib.models.interface import add_bicubic, image_input, image_model
 
@@ -29,7 +30,7 @@ def hourglass(depth: int = 3, skip: bool = False, dtype: str = "float32") -> ker
         A model for images whose sides are multiples of ``2**depth``.
     """
     if depth not in (1, 2, 3):
-        raise ValueError(f"depth must be 1, 2 or 3, not {depth}")
+        raise SrlibError(f"depth must be 1, 2 or 3, not {depth}")
     widths = (64, 128, 256)[:depth]
 
     def then(layer: keras.layers.Layer, x: keras.KerasTensor) -> keras.KerasTensor:

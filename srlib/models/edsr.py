@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from srlib._backend import keras
+from srlib.errors import SrlibError
 from srlib.layers.filters import Luma
 from srlib.layers.upsampling import UPSAMPLERS, SubPixelConv2D
 from srlib.models.interface import SCALE, add_bicubic, image_input, image_model
@@ -76,7 +77,7 @@ def deepen(model: keras.Model, blocks: int) -> keras.Model:
     names = {layer.name for layer in model.layers}
     old = sum(f"block{i + 1}" in names for i in range(len(names)))
     if not 0 < old <= blocks:
-        raise ValueError(f"cannot grow {old} blocks to {blocks}")
+        raise SrlibError(f"cannot grow {old} blocks to {blocks}")
     stem = model.get_layer("stem")
     deeper = residual(blocks, stem.filters, "luma" in names, stem.dtype_policy.name)
     for layer in deeper.layers:
@@ -103,7 +104,7 @@ def with_upsampler(
         dtype: Keras dtype policy.
     """
     if upsampler not in UPSAMPLERS:
-        raise ValueError(f"unknown upsampler {upsampler!r}: choose one of {list(UPSAMPLERS)}")
+        raise SrlibError(f"unknown upsampler {upsampler!r}: choose one of {list(UPSAMPLERS)}")
     low = image_input()
     first = _conv(low, filters, "stem", dtype)
     x = _blocks(first, blocks, filters, dtype)

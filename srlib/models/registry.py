@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from srlib._backend import keras
+from srlib.errors import SrlibError
 from srlib.models.baselines import bicubic, lanczos, linear, nearest
 from srlib.models.classic import hourglass
 from srlib.models.edsr import residual, with_upsampler
@@ -28,5 +29,5 @@ def build(name: str, **options) -> keras.Model:
         ValueError: for a name that is not in :data:`ARCHITECTURES`.
     """
     if name not in ARCHITECTURES:
-        raise ValueError(f"unknown architecture {name!r}: choose one of {list(ARCHITECTURES)}")
+        raise SrlibError(f"unknown architecture {name!r}: choose one of {list(ARCHITECTURES)}")
     return ARCHITECTURES[name](**options)

@@ -58,7 +58,7 @@ def strategy(which: str | tf.distribute.Strategy | None = None) -> tf.distribute
         return tf.distribute.MirroredStrategy(devices, exchange)
     if which == "multiworker":
         return _multiworker()
-    raise ValueError(f"unknown strategy {which!r}: choose one of {('none', *NAMES)}")
+    raise SrlibError(f"unknown strategy {which!r}: choose one of {('none', *NAMES)}")
 
 
 def _matters(record: logging.LogRecord) -> bool:

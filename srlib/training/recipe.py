@@ -12,6 +12,7 @@ from typing import Any
 from srlib._backend import keras, tf
 from srlib.data import stream
 from srlib.data.photoset import PhotoSet
+from srlib.errors import SrlibError
 from srlib.losses.perceptual import PerceptualLoss, PixelAndPerceptualLoss
 from srlib.losses.pixel import PixelLoss
 from srlib.metrics.keras_metrics import PSNR
@@ -87,7 +88,7 @@ def compile_model(model: keras.Model, recipe: Recipe) -> keras.Model:
         steps = recipe.epochs * recipe.steps_per_epoch
         rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
     elif recipe.schedule != "constant":
-        raise ValueError(f"unknown schedule {recipe.schedule!r}: 'cosine' or 'constant'")
+        raise SrlibError(f"unknown schedule {recipe.schedule!r}: 'cosine' or 'constant'")
     average = {"use_ema": True, "ema_momentum": recipe.ema} if recipe.ema else {}
     optimizer: keras.optimizers.Optimizer = keras.optimizers.Adam(
         rate, epsilon=recipe.epsilon, clipvalue=recipe.clip_value, **average

@@ -11,6 +11,7 @@ from typing import overload
 
 import numpy as np
 
+from srlib.errors import SrlibError
 from srlib.imagefile import Animation, Picture
 from srlib.resize import taps
 
@@ -81,7 +82,7 @@ def _through(network: Network, rgb: np.ndarray, scale: int, grey: bool = False) 
     large = np.asarray(network(rgb))
     expected = (rgb.shape[0] * scale, rgb.shape[1] * scale, 3)
     if large.shape != expected or large.dtype != rgb.dtype:
-        raise ValueError(
+        raise SrlibError(
             f"the network returned {large.dtype} {large.shape} instead of {rgb.dtype} {expected}"
         )
     if not grey:

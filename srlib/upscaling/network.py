@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from srlib._backend import keras, tf
+from srlib.errors import SrlibError
 from srlib.models.anatomy import size_multiple
 from srlib.pixels import check_range, to_float
 
@@ -35,7 +36,7 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int = 16) -> np.
         )
     images = np.asarray(images)
     if images.ndim != 4 or images.shape[-1] != 3 or not images.size:
-        raise ValueError(f"expected RGB images (N, H, W, 3), not an array of shape {images.shape}")
+        raise SrlibError(f"expected RGB images (N, H, W, 3), not an array of shape {images.shape}")
     check_range(images)
     images = to_float(images)
     height, width = images.shape[1:3]

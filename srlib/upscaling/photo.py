@@ -16,7 +16,7 @@ from PIL import Image
 
 from srlib import imagefile
 from srlib._backend import keras, tf
-from srlib.errors import PhotoError
+from srlib.errors import PhotoError, SrlibError
 from srlib.imagefile.opening import describe
 from srlib.models import cards, zoo
 from srlib.upscaling import channels, tiles
@@ -173,7 +173,7 @@ def named(model: Model) -> keras.Model:
             raise TypeError(f"model must be a name or a Keras model, not {model!r}; see scale=")
         return model
     if Path(model).suffix.lower() in imagefile.ENDINGS:
-        raise ValueError(f"{model}: is no model; name the file to write with output=")
+        raise SrlibError(f"{model}: is no model; name the file to write with output=")
     if str(model) in (*cards.available(), *cards.BASELINES):
         return _shipped(str(model))
     return zoo.load(model)  # a reader's file may change, so it is read again

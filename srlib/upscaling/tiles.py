@@ -16,6 +16,7 @@ from itertools import pairwise, product
 import numpy as np
 
 from srlib._backend import keras
+from srlib.errors import SrlibError
 from srlib.models.anatomy import TilingError, network_of, receptive_field, size_multiple
 from srlib.models.interface import SCALE
 from srlib.pixels import check_range, to_float, to_integers
@@ -116,20 +117,20 @@ def _inside(inner: Spans, outer: Spans, scale: int) -> Spans:
 def _checked(image: np.ndarray) -> np.ndarray:
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] != 3 or not image.size:
-        raise ValueError(
+        raise SrlibError(
             f"expected an RGB image (H, W, 3), not an array of shape {image.shape}; "
             "for grey or transparent pictures give a PIL image"
         )
     if image.dtype != np.uint16:
         check_range(image)
     if image.dtype.kind == "f" and not np.isfinite(image).all():
-        raise ValueError("the image has values that are not numbers (NaN or infinite)")
+        raise SrlibError("the image has values that are not numbers (NaN or infinite)")
     return image
 
 
 def _passes(scale: int) -> int:
     if not isinstance(scale, int) or scale not in PASSES:
-        raise ValueError(f"scale must be 2 or 4, not {scale!r}")
+        raise SrlibError(f"scale must be 2 or 4, not {scale!r}")
     return PASSES[scale]
 
 
@@ -158,7 +159,7 @@ def _core(
             ) from error
         return min(max(ample, SMALLEST), LARGEST) // passes
     if isinstance(tile, bool) or not isinstance(tile, (int, np.integer)) or tile < 1:
-        raise ValueError(f"tile must be 'auto', None or a whole number of pixels, not {tile!r}")
+        raise SrlibError(f"tile must be 'auto', None or a whole number of pixels, not {tile!r}")
     return int(tile)
 
 
