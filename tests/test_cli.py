@@ -18,6 +18,7 @@ from srlib import cli, data, evaluation, models
 from srlib._files import write_whole
 from srlib.cli import main
 from srlib.data import stream
+from srlib.errors import PhotoError
 from srlib.models import cards, zoo
 from srlib.training import loop
 from srlib.upscaling import photo
@@ -130,6 +131,8 @@ def test_version(capsys):
         (["train", "d", "o.safetensors", "--learning-rate", "nan"], "nan: must be a positive"),
         (["train", "d", "o.safetensors", "--learning-rate", "x"], "x: must be a positive"),
         (["train", "d", "o.safetensors", "--loss", "l3"], "l3"),
+        (["train", "d", "o.safetensors", "--seed=-1"], "-1: must be a whole number from 0"),
+        (["train", "d", "o.safetensors", "--seed", str(2**32)], "must be a whole number from 0"),
     ],
 )
 def test_wrong_usage_is_code_2(arguments, message, capsys):
@@ -270,9 +273,18 @@ def test_evaluate_refuses_an_impossible_json_file_before_scoring(
     assert {p.name for p in tmp_path.iterdir()} == {"photos"}
 
 
+@pytest.mark.parametrize("content", [b"\x89PNG", b"[1]", b'{"photos": 1}'])
+def test_evaluate_replaces_nothing_but_an_earlier_result(run, photo_folder, tmp_path, content):
+    file = tmp_path / "mine.json"
+    file.write_bytes(content)
+    refused(run("evaluate", photo_folder, "--json", file), file, "no earlier result")
+    assert file.read_bytes() == content
+
+
 def test_a_failed_write_of_json_leaves_the_old(run, photo_folder, tmp_path, monkeypatch):
     file = tmp_path / "scores.json"
-    file.write_text("old")
+    old = json.dumps({"photos": "p", "protocol": {}, "summary": []})
+    file.write_text(old)
 
     def disk_full(*_):
         raise OSError(28, "No space left on device", str(file))
@@ -281,7 +293,7 @@ def test_a_failed_write_of_json_leaves_the_old(run, photo_folder, tmp_path, monk
     code, _, err = run("evaluate", photo_folder, "--json", file)
     assert code == 1
     assert err == f"srlib: error: [Errno 28] No space left on device: '{file}'\n"
-    assert file.read_text() == "old"
+    assert file.read_text() == old
     assert {p.name for p in tmp_path.iterdir()} == {"photos", "scores.json"}
 
 
@@ -334,6 +346,24 @@ def test_two_photos_are_no_photo_and_its_result(run, photo_folder):
     assert second.read_bytes() == content
     assert run(*command, "--overwrite")[0] == 0
     assert second.read_bytes() != content
+
+
+def test_the_last_of_several_folders_is_no_output_to_be_overwritten(run, tmp_path):
+    folders = [write_photos(tmp_path / name, 8, 10) for name in "ab"]
+    before = {path: path.read_bytes() for path in folders[1].iterdir()}
+    refused(run("upscale", *folders, "--model", "nearest", "--overwrite"), folders[1], "-o")
+    assert {path: path.read_bytes() for path in folders[1].iterdir()} == before
+
+
+@pytest.mark.parametrize(("here", "given"), [("a", "."), ("a", "./"), ("a/b", "..")])
+def test_a_folder_that_is_named_by_dots(run, tmp_path, monkeypatch, here, given):
+    write_photos(tmp_path / "a", 8, 10)
+    (tmp_path / "a" / "b").mkdir()
+    monkeypatch.chdir(tmp_path / here)
+    assert run("upscale", given, "--model", "nearest")[0] == 0
+    assert len(list((tmp_path / "a-x2").iterdir())) == 12
+    with pytest.raises(PhotoError, match="is a folder; name an image file"):
+        photo.upscale(given)
 
 
 def test_no_input_is_replaced_by_the_result_of_another(run, tmp_path):
@@ -440,6 +470,19 @@ def small_network(monkeypatch):
     monkeypatch.setitem(
         models.ARCHITECTURES, "residual", lambda **options: models.residual(**(small | options))
     )
+
+
+def test_another_start_is_another_run(run, large_photos, tmp_path, monkeypatch):
+    small_network(monkeypatch)
+    tiny = ("--epochs", 1, "--steps", 1, "--batch-size", 2)
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    assert run("train", large_photos, first, *tiny)[0] == 0
+    assert run("train", large_photos, second, *tiny, "--start", first)[0] == 0
+    assert cards.card(second)["recipe"]["start"].startswith(f"{first}, sha256 ")
+    for more in ((), ("--start", second)):
+        refused(run("train", large_photos, second, *tiny, *more), "second.run", "(start)")
+    other = run("train", large_photos, tmp_path / "o.safetensors", *tiny, "--start", "espcn")
+    refused(other, "espcn: cannot be the start of this residual network")
 
 
 def test_train_then_evaluate_then_resume(run, large_photos, tmp_path, monkeypatch):

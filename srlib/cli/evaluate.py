@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,10 @@ def run(options: argparse.Namespace) -> None:
             raise FileNotFoundError(
                 f"{options.json}: there is no folder {options.json.parent}; make it first"
             )
+        if os.path.lexists(options.json) and not _is_result(options.json):
+            raise FileExistsError(
+                f"{options.json}: exists, and is no earlier result; choose another name"
+            )
     if options.lpips:
         lpips.origin()  # fails now where there are no weights
     chosen = {name: zoo.load(name) for name in options.model}
@@ -79,6 +84,14 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         text = json.dumps({"photos": str(options.photos)} | scores.as_json(), indent=1)
         write_whole(options.json, text + "\n")
+
+
+def _is_result(path: Path) -> bool:
+    """Whether a file is what this command has written earlier."""
+    try:
+        return {"photos", "protocol", "summary"} <= json.loads(path.read_text()).keys()
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _default_split(photos: str) -> str:

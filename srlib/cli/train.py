@@ -11,6 +11,7 @@ from typing import Any
 
 from srlib.cli.arguments import DEFAULT, PHOTOS_HELP, positive, positive_number
 from srlib.errors import SrlibError
+from srlib.models import cards
 
 
 def add(subcommands: Any) -> None:
@@ -54,7 +55,7 @@ def add(subcommands: Any) -> None:
         help=f"Adam's, at the start {DEFAULT}",
     )
     one.add_argument(
-        "--seed", type=int, default=0, help=f"of weights, order, crops and flips {DEFAULT}"
+        "--seed", type=_seed, default=0, help=f"of weights, order, crops and flips {DEFAULT}"
     )
     one.add_argument(
         "--strategy",
@@ -76,12 +77,18 @@ def add(subcommands: Any) -> None:
     one.set_defaults(run=run)
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number from 0 to 2**32 - 1")
+    return int(text)
+
+
 def run(options: argparse.Namespace) -> None:
     """Train, and write weights with a card."""
     from dataclasses import asdict
 
     from srlib import data
-    from srlib.models import cards, zoo
+    from srlib.models import zoo
     from srlib.training import distribute, hardware, loop
     from srlib.training.recipe import Recipe, build_for
 
@@ -99,6 +106,7 @@ def run(options: argparse.Namespace) -> None:
         crop=48 if options.architecture == "residual" else None,
         learning_rate=options.learning_rate,
         seed=options.seed,
+        start=_told(options.start),
     )
     photos = data.photos(options.photos, "train", smallest=recipe.size)
     if len(photos) < 2:
@@ -107,7 +115,13 @@ def run(options: argparse.Namespace) -> None:
     validation = data.pairs(held_out)
     model = build_for(options.architecture, recipe)
     if options.start:
-        model = zoo.blend(model, zoo.load(options.start), 1.0)
+        try:
+            model = zoo.blend(model, zoo.load(options.start), 1.0)
+        except cards.WeightsError as error:
+            raise cards.WeightsError(
+                f"{options.start}: cannot be the start of this {options.architecture} network "
+                f"({error})"
+            ) from error
     history = loop.train(model, photos, validation, recipe, run_dir, strategy=strategy)
     if not distribute.is_chief(strategy):  # of several machines one writes
         return
@@ -127,10 +141,18 @@ def run(options: argparse.Namespace) -> None:
     print(f"{options.out}: validation PSNR {best:.2f} dB; use it with --model {options.out}")
 
 
+def _told(start: str | None) -> str:
+    """A model and its very weights, so that a run is not gone on with from others."""
+    return f"{start}, sha256 {cards.card(start)['sha256'][:16]}" if start else ""
+
+
 def _refuse_to_replace(out: Path, run_dir: Path, overwrite: bool) -> None:
     """Before hours of training, not after."""
-    if out.is_dir():
-        raise IsADirectoryError(f"{out}: is a folder; name a file")
+    for path in (out, out.with_suffix(".json")):
+        if path.is_dir():
+            raise IsADirectoryError(f"{path}: is a folder; name a file")
+    if out.parent.is_dir() and not os.access(out.parent, os.W_OK):
+        raise PermissionError(f"{out}: no permission to write there; choose another folder")
     if run_dir.resolve() in (out.parent.resolve(), *out.parent.resolve().parents):
         raise SrlibError(
             f"{out}: would lie in the folder of the run, {run_dir}, which holds the run alone; "

@@ -92,6 +92,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def run(options: argparse.Namespace) -> int:
     """Enlarge; 1 where any photo could not be."""
+    from srlib.data.photoset import images_below
     from srlib.upscaling import batch, photo
 
     inputs, output = options.paths, options.output
@@ -100,6 +101,11 @@ def run(options: argparse.Namespace) -> int:
         if output.is_file():  # two photos, say by a wildcard, are not a photo and its result
             raise FileExistsError(
                 f"{output}: exists, so it is not taken for the output; name the output with -o"
+            )
+        folders = output.is_dir() and any(path.is_dir() for path in inputs)
+        if options.overwrite and folders and next(images_below(output), None):  # by a wildcard
+            raise FileExistsError(
+                f"{output}: holds images, which --overwrite might replace; name the output with -o"
             )
     jobs, report = batch.plan(inputs, output, options.scale, options.format, options.shard)
     model = photo.named(options.model)

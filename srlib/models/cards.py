@@ -64,6 +64,8 @@ def card(name: str | os.PathLike) -> dict[str, Any]:
         lacking = [key for key in ("architecture", "options", "sha256") if key not in about]
         if lacking:
             raise ValueError(f"it lacks {', '.join(lacking)}")
+        if not all(isinstance(phase, dict) for phase in phases(about)):
+            raise ValueError("what it says of an earlier phase is not a JSON object")
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(
             f"{path}: the model card is missing or damaged ({error}); "
@@ -74,7 +76,7 @@ def card(name: str | os.PathLike) -> dict[str, Any]:
 
 def phases(card: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """What a card says of each phase of training, from the last, the card itself, to the first."""
-    phase: dict[str, Any] | None = card
+    phase: Any = card
     while phase:
         yield phase
-        phase = phase.get("before")
+        phase = phase.get("before") if isinstance(phase, dict) else None

@@ -162,7 +162,7 @@ def blend(first: keras.Model, second: keras.Model, share: float) -> keras.Model:
     if len(first.weights) != len(second.weights) or any(a.shape != b.shape for a, b in pairs):
         raise WeightsError(
             f"{first.name} and {second.name} differ in their weights' number or shapes: "
-            "only networks of one architecture can be interpolated"
+            "only networks of one architecture can be blended"
         )
     mixed = keras.models.clone_model(first)
     mixed.set_weights([(1 - share) * a + share * b for a, b in pairs])

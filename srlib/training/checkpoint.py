@@ -96,8 +96,10 @@ class Checkpoint(keras.callbacks.Callback):
             CheckpointError: naming the settings that differ.
         """
         known = self.state.setdefault("settings", settings)
-        if known != settings:
-            changed = [key for key in settings if known.get(key) != settings[key]]
+        # What a recipe of an older srlib did not say was not asked for.
+        keys = dict.fromkeys((*settings, *known))
+        changed = [key for key in keys if known.get(key, "") != settings.get(key, "")]
+        if changed:
             raise CheckpointError(
                 f"{self.folder}: holds a run with other settings ({', '.join(changed)}); "
                 f"{rundir.start_again(self.folder, self.state['sha256'])}"

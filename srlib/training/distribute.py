@@ -73,9 +73,15 @@ def _multiworker() -> tf.distribute.Strategy:
         workers = [
             address for kind in ("chief", "worker") for address in job["cluster"].get(kind, [])
         ]
+        if not all(isinstance(value, list) for value in job["cluster"].values()):
+            raise ValueError("each kind needs a list of addresses")
+        if not all(isinstance(address, str) for address in workers):
+            raise ValueError("an address is a text, host:port")
         kind, index = job["task"]["type"], int(job["task"]["index"])
         if not 0 <= index < len(job["cluster"][kind]):
             raise ValueError(f"no {kind} has the number {index}")
+        if kind not in ("chief", "worker"):
+            raise ValueError(f"a {kind} does not train")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         example = {"cluster": {"worker": ["host0:2222", "host1:2222"]},
                    "task": {"type": "worker", "index": 0}}  # fmt: skip

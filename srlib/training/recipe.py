@@ -48,6 +48,7 @@ class Recipe:
             convolutions and costs time for the hourglass (chapter 9).
         seed: of weights, order, crops and flips.
         precision: ``"auto"``, or a Keras dtype policy.
+        start: what the network's weights are from, for the record; nothing is loaded.
     """
 
     loss: str = "l1"
@@ -69,6 +70,7 @@ class Recipe:
     jit_compile: bool | None = None
     seed: int = 0
     precision: str = "auto"
+    start: str = ""
 
 
 def build_for(architecture: str, recipe: Recipe, **options) -> keras.Model:

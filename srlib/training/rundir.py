@@ -32,6 +32,7 @@ else:
     import fcntl
 
 STATE = "state.json"
+_KINDS = {"step": int, "weights": str, "best": str, "sha256": dict}
 #: Of state.json. Before it had a number, weights were kept in Keras' own .weights.h5.
 FORMAT = 2
 #: There while a training is going on; what counts is the lock on it, which ends with its process.
@@ -63,9 +64,12 @@ def read_state(folder: Path) -> dict[str, Any]:
     try:
         state = json.loads(path.read_text())
         old = state.get("format") != FORMAT
-        known = {"epoch", "history"} if old else {"step", "weights", "best", "sha256"}
-        if not known <= state.keys():
-            raise ValueError(f"it lacks {', '.join(sorted(known - state.keys()))}")
+        kinds = {"epoch": int, "history": list} | ({} if old else _KINDS)
+        wrong = [key for key, kind in kinds.items() if not isinstance(state.get(key), kind)]
+        if wrong:
+            raise ValueError(f"it lacks {', '.join(sorted(wrong))}")
+        if bool(state["history"]) != bool(state["epoch"]) and not old:
+            raise ValueError(f"{len(state['history'])} rows tell of {state['epoch']} epochs")
     except (OSError, ValueError, AttributeError) as error:
         raise _damaged(path, error) from error
     if old:

@@ -131,7 +131,11 @@ def _found(
             beside = f"{given.stem}-x{scale}{given.suffix}"
             yield (given, given.name, output) if output else (given, beside, given.parent)
             continue
-        base = output or given.with_name(f"{given.resolve().name}-x{scale}")
+        # By its whole path: "." has no name, and what lies beside ".." is not below it.
+        whole = given.resolve()
+        base = output or (given if given.name not in ("", "..") else whole).with_name(
+            f"{whole.name}-x{scale}"
+        )
         if base.exists() and base.samefile(given):
             raise PhotoError(f"{base}: is the input folder itself; name another for the output")
         inside, photos = base.resolve(), list(images_below(given))

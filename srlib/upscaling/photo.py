@@ -186,6 +186,8 @@ def _shipped(name: str) -> keras.Model:
 
 def default_target(source: Path, scale: int) -> Path:
     """Where an enlarged file goes when nobody says where: beside its source."""
+    if source.is_dir():
+        raise PhotoError(f"{source}: is a folder; name an image file")
     return source.with_name(f"{source.stem}-x{scale}{target_ending(source)}")
 
 

@@ -91,6 +91,13 @@ DAMAGED = {
     "no UTF-8": (lambda _: b"\xff", ""),
     "nested too deep": (lambda _: b"[" * 100_000, ""),
     **{
+        f"before is {before}": (
+            lambda card, before=before: json.dumps(card | {"before": before}).encode(),
+            "an earlier phase is not a JSON object",
+        )
+        for before in ("hello", [1], {"before": 3})
+    },
+    **{
         f"lacks {key}": (lacking(key), f"it lacks {key}")
         for key in ("architecture", "options", "sha256")
     },

@@ -189,6 +189,16 @@ def test_a_damaged_state_file_is_refused(run, content):
         Checkpoint(run)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("best", 5), ("sha256", []), ("epoch", "x"), ("epoch", 0), ("history", []), ("step", None)],
+)
+def test_a_state_of_other_types_is_damaged(run, key, value):
+    (run / "state.json").write_text(json.dumps(state_of(run) | {key: value}))
+    with pytest.raises(CheckpointError, match=r"state\.json: is damaged .*start again"):
+        Checkpoint(run)
+
+
 def test_a_run_of_the_older_format_is_refused(tmp_path):
     old = {"epoch": 3, "seconds": 1.0, "weights": "epoch-3.weights.h5", "history": []}
     (tmp_path / "state.json").write_text(json.dumps(old))

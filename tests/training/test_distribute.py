@@ -203,6 +203,12 @@ JOB = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index"
         (json.dumps({"task": JOB["task"]}), "lacks 'cluster'"),
         (json.dumps(JOB | {"task": {"type": "worker", "index": 2}}), "no worker has the number 2"),
         (json.dumps(JOB | {"task": {"type": "ps", "index": 0}}), "lacks 'ps'"),
+        (json.dumps(JOB | {"cluster": {"worker": "a:1"}}), "a list of addresses"),
+        (json.dumps(JOB | {"cluster": {"worker": [5, 6]}}), "an address is a text"),
+        (
+            json.dumps({"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 0}}),
+            "a ps does not train",
+        ),
     ],
 )
 def test_a_job_that_is_not_described(monkeypatch, config, reason):
