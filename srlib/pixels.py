@@ -12,7 +12,7 @@ LUMA = np.array([[0.299], [0.587], [0.114]])
 
 
 def to_float(images: npt.ArrayLike) -> np.ndarray:
-    """Float32 in [0, 1]: integers divided by the largest of their type, floats as they are."""
+    """Float32 in [0, 1]: unsigned integers divided by the largest of their type, floats as is."""
     images = np.asarray(images)
     if images.dtype.kind == "u":
         return images.astype(np.float32) / np.float32(np.iinfo(images.dtype).max)

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 import types
@@ -61,6 +62,20 @@ def test_imports_go_one_way():
     for name, used in between.items():
         rooms.setdefault(floor_of(name), set()).update(map(floor_of, used))
     TopologicalSorter({room: used - {room} for room, used in rooms.items()}).prepare()
+
+
+def test_the_readme_shows_the_rooms_from_the_ground_up():
+    """What it says below the tree: a room imports only from what stands above it there."""
+    tree = (PACKAGE.parent / "README.md").read_text().split("srlib/             the package:")[1]
+    shown = re.findall(r"^  (\w+)(?:/|\.py) ", tree.split("```")[0], re.MULTILINE)
+    assert set(shown) == {floor_of(n).removeprefix("srlib.") for n in MODULES if "._" not in n} - {
+        "srlib"
+    }
+    for name in MODULES:
+        for used in imports(name):
+            above, below = (floor_of(n).removeprefix("srlib.") for n in (used, name))
+            if above != below and {above, below} <= set(shown):
+                assert shown.index(above) < shown.index(below), f"{name} imports {used}"
 
 
 def test_a_circle_would_be_found():

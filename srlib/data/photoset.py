@@ -276,5 +276,5 @@ def _split_of(name: str) -> str:
 
 
 def embedded(split: str, smallest: int = 1) -> PhotoSet:
-    """The photographs that come with ``srlib``; credits in ``photos/ATTRIBUTION.md``."""
+    """The photographs that come with ``srlib``; credits in ``embedded/ATTRIBUTION.md``."""
     return tree(EMBEDDED, split, "embedded", smallest)

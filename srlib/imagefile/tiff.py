@@ -16,7 +16,7 @@ import numpy as np
 
 #: Bytes of one value, by TIFF type.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-SHORT, LONG, RATIONAL, UNDEFINED = 3, 4, 5, 7
+SHORT, LONG, RATIONAL = 3, 4, 5
 
 WIDTH, HEIGHT, ORIENTATION = 256, 257, 274
 EXIF, GPS, INTEROP = 34665, 34853, 40965

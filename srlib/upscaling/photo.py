@@ -23,7 +23,6 @@ from srlib.upscaling import channels, tiles
 
 Model: TypeAlias = "keras.Model | str | os.PathLike"
 
-
 Tile: TypeAlias = "int | str | None"
 Told: TypeAlias = Callable[[int], None]
 

@@ -26,7 +26,6 @@ from srlib.upscaling.network import predict
 #: computed for nothing, and small enough that a tile's features fit in memory.
 SMALLEST, LARGEST = 128, 256
 
-
 #: How often a network is applied for each scale.
 PASSES = {SCALE: 1, SCALE**2: 2}
 
