@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ class Job:
         summary: one line for `srlib models`; empty for a run that is not shipped.
         options: of the architecture.
         starts_from: the job whose best weights it starts from.
-        grows_from: the shipped model that it starts from, deepened where ``options``
-            ask for blocks.
+        grows_from: the shipped model, or the weights file, that it starts from, deepened
+            where ``options`` ask for blocks.
     """
 
     architecture: str
@@ -89,7 +89,7 @@ def before(job: Job, jobs: Mapping[str, Job], runs: Path) -> dict[str, Any]:
         kept = ("recipe", "seconds", "history", "before")
         card = cards.card(job.grows_from)
         phase = {key: value for key, value in card.items() if key in kept}
-        return {"before": {"job": job.grows_from} | phase}
+        return {"before": {"job": Path(job.grows_from).stem} | phase}
     return {}
 
 
@@ -100,6 +100,7 @@ def publish(
     material: Material,
     options: argparse.Namespace,
     shipped_as: str = "",
+    folder: Path | None = None,
     **more: Any,
 ) -> None:
     """Write weights and card, with scores of the weights as they will be loaded.
@@ -111,11 +112,12 @@ def publish(
         material: what it was trained on.
         options: the source of ``photos``, whose test split judges it, and the folder of ``runs``.
         shipped_as: the model's name, if it is not the job's.
+        folder: where to, if it is not the zoo.
         more: goes on the card.
     """
     job, (photos, validation) = jobs[name], material
     shipped_as = shipped_as or name
-    target = cards.FOLDER / f"{shipped_as}{cards.SUFFIX}"
+    target = (folder or cards.FOLDER) / f"{shipped_as}{cards.SUFFIX}"
     state = training.Checkpoint(options.runs / name).state
     if target.exists() and cards.card(target)["history"] == state["history"]:
         print(f"{shipped_as}: published already")
@@ -141,10 +143,10 @@ def publish(
     about |= more
     zoo.save(model, target, job.architecture, job.options, **about)
     tested = common.test_photos(options.photos)
-    scores = evaluation.evaluate({shipped_as: zoo.load(target)}, tested, common.PROTOCOL)
+    protocol = replace(common.PROTOCOL, kernel=job.recipe.kernel)
+    scores = evaluation.evaluate({shipped_as: zoo.load(target)}, tested, protocol)
     print(scores.table(), flush=True)
-    protocol = str(common.PROTOCOL)
-    test = {"protocol": protocol, "photos": len(scores.names), "summary": scores.summary()}
+    test = {"protocol": str(protocol), "photos": len(scores.names), "summary": scores.summary()}
     zoo.save(model, target, job.architecture, job.options, **about, test=test)
 
 

@@ -72,7 +72,11 @@ def test_the_classic_stages_are_trained_and_the_last_one_ships(
 ):
     stages = {
         name: replace(
-            job, architecture="residual", options=SMALL, recipe=replace(job.recipe, **SHORT)
+            job,
+            architecture="residual",
+            options=SMALL,
+            recipe=replace(job.recipe, **SHORT),
+            grows_from=job.grows_from and "hourglass-mse",  # not a stage kept from elsewhere
         )
         for name, job in classic.JOBS.items()
         if name in ("classic-1", "classic-2")
@@ -98,6 +102,14 @@ def test_the_classic_stages_are_trained_and_the_last_one_ships(
     training.Checkpoint(runs / "classic-1").load_best(best)
     for ours, theirs in zip(seen[1][0], best.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+    kept = shipped / "stages" / "classic.safetensors"
+    monkeypatch.setattr(classic, "KEPT", kept)
+    assert classic.main([*command, "classic-1", "--keep"]) == 0 and len(seen) == 2
+    for ours, theirs in zip(zoo.load(kept).get_weights(), best.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs.astype(np.float16).astype(np.float32))
+    assert cards.card(kept)["before"]["job"] == "hourglass-mse"
+    assert "box" in cards.card(kept)["test"]["protocol"]
 
     assert classic.main([*command, "classic-1", "classic-2", "--publish"]) == 0
     card = cards.card("hourglass-mse")
