@@ -61,5 +61,7 @@ def compiled(model: keras.Model, xla: bool = False) -> Callable[[tf.Tensor], tf.
 
     Takes any number of images of any size; XLA compiles anew for each size.
     """
-    any_size = [tf.TensorSpec((None, None, None, 3), "float32")]
-    return tf.function(lambda images: model(images, training=False), any_size, jit_compile=xla)
+    function = tf.function(lambda images: model(images, training=False), jit_compile=xla)
+    # Traced here, once: by its calls TensorFlow would count many models as one that is retraced.
+    traced = function.get_concrete_function(tf.TensorSpec((None, None, None, 3), "float32"))
+    return lambda images: traced(tf.convert_to_tensor(images))

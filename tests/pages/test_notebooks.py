@@ -87,6 +87,7 @@ def test_no_output_is_an_error_or_a_warning(path):
     for cell, output in outputs(path):
         assert output.output_type != "error", cell.source
         assert output.get("name") != "stderr", output.text
+        assert "WARNING:" not in output.get("text", ""), output.text
         assert "Traceback" not in json.dumps(output), cell.source
 
 

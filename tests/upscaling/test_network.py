@@ -14,6 +14,14 @@ from srlib.upscaling.network import predict
 # --- arrays
 
 
+def test_many_models_are_no_model_that_is_traced_again(caplog):
+    """Of which TensorFlow warns from the fifth on, in the reader's notebook too."""
+    for _ in range(8):
+        predict(models.nearest(), np.zeros((1, 4, 4, 3), np.uint8))
+        network.compiled(models.nearest())(tf.zeros((1, 4, 4, 3)))
+    assert "retracing" not in caplog.text
+
+
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 3))
 def test_any_size_is_doubled_and_in_range(residual, height, width, count):
     images = np.random.default_rng(height * width).random((count, height, width, 3))
