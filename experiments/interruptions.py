@@ -158,7 +158,8 @@ def die_while_writing(folder: Path, size: int) -> None:
 def save_number(folder: Path, number: int) -> None:
     """A state that can be told: epoch ``number``, and arrays of that value."""
     weights, best = ({"model/00000": np.full(size, number, np.float32)} for size in NUMBER_SIZES)
-    rundir.write(folder, rundir.read_state(folder) | {"epoch": number}, weights, best)
+    told = {"epoch": number, "history": [{"epoch": number}]}
+    rundir.write(folder, rundir.read_state(folder) | told, weights, best)
 
 
 def start_process(task: Callable, *args: Any) -> multiprocessing.process.BaseProcess:

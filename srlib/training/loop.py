@@ -39,7 +39,7 @@ def train(
     settings: a run may go on with more of them, or fewer.
 
     Args:
-        model: from :func:`srlib.training.recipe.build_for`; its weights are replaced.
+        model: from ``build_for``; its weights are replaced.
         photos: what to train on.
         validation: what decides which epoch is best; never the test photos.
         recipe: the run's settings; ``batch_size`` is that of all devices together.
