@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     photos, held_out = common.training_photos(options.photos)
     material = photos, data.pairs(held_out, kernel=BOX.kernel)
     if options.keep:
-        name = options.jobs[-1]
+        name = (options.jobs or list(JOBS))[-1]
         model = training.build_for(JOBS[name].architecture, JOBS[name].recipe, **JOBS[name].options)
         training.Checkpoint(options.runs / name).load_best(model)
         jobs.publish(name, JOBS, model, material, options, KEPT.stem, KEPT.parent)

@@ -64,6 +64,8 @@ def run(
 ) -> tuple[keras.Model, training.History]:
     """Train, go on training, or just load what is trained already."""
     model = start(job, runs)
+    if job.grows_from:
+        _parent(name, job, runs)  # as it is now: its file may be written anew meanwhile
     print(f"{name}: {model.count_params():,} parameters", flush=True)
     history = training.train(model, photos, validation, job.recipe, runs / name, verbose=2)
     return model, history
@@ -74,8 +76,9 @@ def bicubic_psnr(pairs: data.Pairs) -> float:
     return float(psnr_ssim.psnr(pairs.high, resize.interpolate(pairs.low)).mean())
 
 
-def before(job: Job, jobs: Mapping[str, Job], runs: Path) -> dict[str, Any]:
+def before(name: str, jobs: Mapping[str, Job], runs: Path) -> dict[str, Any]:
     """For a card: the phase before a job, which holds the one before it; empty if there is none."""
+    job = jobs[name]
     if job.starts_from:
         earlier, state = jobs[job.starts_from], training.Checkpoint(runs / job.starts_from).state
         phase = {
@@ -84,13 +87,21 @@ def before(job: Job, jobs: Mapping[str, Job], runs: Path) -> dict[str, Any]:
             "seconds": round(state["seconds"]),
             "history": state["history"],
         }
-        return {"before": phase | before(earlier, jobs, runs)}
+        return {"before": phase | before(job.starts_from, jobs, runs)}
     if job.grows_from:
-        kept = ("recipe", "seconds", "history", "before")
-        card = cards.card(job.grows_from)
-        phase = {key: value for key, value in card.items() if key in kept}
-        return {"before": {"job": Path(job.grows_from).stem} | phase}
+        return {"before": _parent(name, job, runs)}
     return {}
+
+
+def _parent(name: str, job: Job, runs: Path) -> dict[str, Any]:
+    """The phase of the weights that a job grows from, noted beside its run when it begins."""
+
+    def found(weights: str) -> dict[str, Any]:
+        kept = ("recipe", "seconds", "history", "before")
+        card = cards.card(weights)
+        return {"job": Path(weights).stem} | {k: card[k] for k in kept if k in card}
+
+    return common.once(runs / f"{name}.parent.json", found, job.grows_from)
 
 
 def publish(
@@ -137,7 +148,7 @@ def publish(
         "history": state["history"],
         "validation_bicubic": bicubic_psnr(validation),
     }
-    about |= before(job, jobs, options.runs)
+    about |= before(name, jobs, options.runs)
     if job.recipe.perceptual_weight:
         about["vgg"] = vgg.load_weights(upto=job.recipe.perceptual_layer).origin
     about |= more

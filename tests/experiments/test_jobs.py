@@ -109,6 +109,13 @@ def test_the_classic_stages_are_trained_and_the_last_one_ships(
     for ours, theirs in zip(zoo.load(kept).get_weights(), best.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs.astype(np.float16).astype(np.float32))
     assert cards.card(kept)["before"]["job"] == "hourglass-mse"
+    # Once more, when the first stage would start from what was kept: this run did not.
+    grown = replace(stages["classic-1"], grows_from=str(kept))
+    monkeypatch.setattr(classic, "JOBS", stages | {"classic-1": grown})
+    assert classic.main([*command, "classic-2", "--keep"]) == 0
+    jobs_before = [phase.get("job") for phase in cards.phases(cards.card(kept))]
+    assert jobs_before == [None, "classic-1", "hourglass-mse"]
+    monkeypatch.setattr(classic, "JOBS", stages)
     assert "box" in cards.card(kept)["test"]["protocol"]
 
     assert classic.main([*command, "classic-1", "classic-2", "--publish"]) == 0
