@@ -14,7 +14,11 @@ layers = keras.layers
 
 
 def residual(
-    blocks: int = 6, filters: int = 64, luma: bool = False, dtype: str = "float32"
+    blocks: int = 6,
+    filters: int = 64,
+    luma: bool = False,
+    box: bool = False,
+    dtype: str = "float32",
 ) -> keras.Model:
     """A residual network in the style of EDSR with a global bicubic skip.
 
@@ -29,6 +33,8 @@ def residual(
         luma: see only the luma and draw only its details, the same for all
             three colours; colour differences are bicubic. As SRCNN, ESPCN and
             FSRCNN do: the eye and the published tables mind luma most.
+        box: end in a fixed 2x2 mean, in which the differences of the sub-pixel step's four
+            phases cancel: no checkerboard (Y. Sugawara et al., arXiv 1806.02658; chapter 5).
         dtype: Keras dtype policy, for example ``"mixed_bfloat16"``.
     """
     low = image_input()
@@ -41,6 +47,8 @@ def residual(
     details = SubPixelConv2D(
         colours, SCALE, kernel_initializer="zeros", dtype=dtype, name="upsample"
     )(x)
+    if box:
+        details = layers.AveragePooling2D(2, 1, padding="same", name="box", dtype=dtype)(details)
     return image_model(low, add_bicubic(low, details), "residual")
 
 
@@ -79,7 +87,9 @@ def deepen(model: keras.Model, blocks: int) -> keras.Model:
     if not 0 < old <= blocks:
         raise SrlibError(f"cannot grow {old} blocks to {blocks}")
     stem = model.get_layer("stem")
-    deeper = residual(blocks, stem.filters, "luma" in names, stem.dtype_policy.name)
+    deeper = residual(
+        blocks, stem.filters, "luma" in names, "box" in names, stem.dtype_policy.name
+    )
     for layer in deeper.layers:
         if layer.name in names:
             layer.set_weights(model.get_layer(layer.name).get_weights())

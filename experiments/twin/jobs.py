@@ -1,0 +1,96 @@
+"""What is trained on an accelerator, in the order of its worth, and how its time is shared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+#: The classic network, as far as it has come elsewhere: a path within the repository.
+CLASSIC = "experiments/stages/classic.safetensors"
+ZOO = "srlib/models/weights/{}.safetensors"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training run.
+
+    Attributes:
+        share: of the time, relative to the other stages of the same call.
+        start: weights to start from: an earlier stage's name, or a file of the zoo.
+        architecture: a key of ``experiments.twin.networks.ARCHITECTURES``.
+        options: of the architecture; blocks beyond the start's add nothing at first (Net2Net).
+        material: ``"photos"``, or ``"everything"`` for the textures too.
+        inputs: how the low-resolution image is made: ``"bicubic"``, ``"box"``, or ``"found"``
+            for any kernel, blur, noise and JPEG.
+        loss: a key of ``experiments.twin.losses.PIXEL_LOSSES``.
+        perceptual: weight of the perceptual loss beside it.
+        mis_wired: the perceptual loss as the classic system committed it.
+        batch: crops in a step.
+        crop: side of the input in pixels.
+        candidates: of so many crops the most detailed is taken.
+        learning_rate: Adam's, which falls to zero along a cosine of the time.
+        epsilon: Adam's.
+        clip: largest absolute value of a gradient's entry.
+        seed: of the weights and of everything drawn.
+    """
+
+    share: float
+    start: str = ""
+    architecture: str = "residual"
+    options: dict = field(default_factory=dict)
+    material: str = "photos"
+    inputs: str = "bicubic"
+    loss: str = "l1"
+    perceptual: float = 0.0
+    mis_wired: bool = False
+    batch: int = 32
+    crop: int = 48
+    candidates: int = 1
+    learning_rate: float = 5e-4
+    epsilon: float = 1e-8
+    clip: float = 0.0
+    seed: int = 0
+
+
+_CLASSIC = {"architecture": "hourglass", "inputs": "box", "crop": 64, "loss": "mse"}
+_PUBLISHED = _CLASSIC | {"learning_rate": 1e-3, "clip": 0.5, "batch": 8, "perceptual": 1.0}
+_LARGE = {"options": {"blocks": 16}, "material": "everything", "crop": 64, "candidates": 2}
+_BOXED = {"options": {"blocks": 6, "box": True}, "loss": "psnr"}
+_TINY = {"options": {"blocks": 4, "filters": 16, "luma": True}, "material": "everything"}
+
+STAGES = {
+    "hourglass-mse": Stage(6, CLASSIC, **_CLASSIC, batch=64, learning_rate=8e-4, seed=21),
+    "residual-photos-l1": Stage(
+        2, ZOO.format("residual-large"), options={"blocks": 8}, inputs="found", batch=64, seed=22
+    ),
+    "residual-photos": Stage(
+        1,
+        "residual-photos-l1",
+        options={"blocks": 8},
+        inputs="found",
+        batch=64,
+        loss="psnr",
+        learning_rate=2e-4,
+        seed=23,
+    ),
+    "residual-mse": Stage(1.2, ZOO.format("residual-mse"), **_BOXED, seed=24),
+    "residual-perceptual": Stage(
+        1,
+        "residual-mse",
+        options={"blocks": 6, "box": True},
+        loss="mse",
+        perceptual=0.02,
+        batch=16,
+        learning_rate=2e-4,
+        seed=25,
+    ),
+    "hourglass-perceptual": Stage(0.8, "hourglass-mse", **_PUBLISHED, seed=26),
+    "hourglass-miswired": Stage(0.8, "hourglass-mse", **_PUBLISHED, mis_wired=True, seed=26),
+    "residual-large-l1": Stage(7, ZOO.format("residual-large"), **_LARGE, seed=27),
+    "residual-large": Stage(
+        2, "residual-large-l1", **_LARGE, loss="psnr", learning_rate=1e-4, seed=28
+    ),
+    "espcn-luma": Stage(
+        1, ZOO.format("espcn"), **_TINY, loss="luma", learning_rate=2e-3, seed=29
+    ),
+    "espcn": Stage(0.5, "espcn-luma", **_TINY, loss="psnr", learning_rate=5e-4, seed=30),
+}
