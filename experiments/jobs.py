@@ -152,13 +152,28 @@ def publish(
     if job.recipe.perceptual_weight:
         about["vgg"] = vgg.load_weights(upto=job.recipe.perceptual_layer).origin
     about |= more
-    zoo.save(model, target, job.architecture, job.options, **about)
-    tested = common.test_photos(options.photos)
-    protocol = replace(common.PROTOCOL, kernel=job.recipe.kernel)
-    scores = evaluation.evaluate({shipped_as: zoo.load(target)}, tested, protocol)
+    judged = replace(common.PROTOCOL, kernel=job.recipe.kernel)
+    ship(model, target, job.architecture, job.options, about, options.photos, judged)
+
+
+def ship(
+    model: keras.Model,
+    target: Path,
+    architecture: str,
+    settings: dict[str, Any],
+    about: dict[str, Any],
+    photos: str,
+    protocol: evaluation.Protocol = common.PROTOCOL,
+) -> None:
+    """Write weights and card, score them as they will be loaded, and add that to the card."""
+    zoo.save(model, target, architecture, settings, **about)
+    name = target.name.removesuffix(cards.SUFFIX)
+    scores = evaluation.evaluate({name: zoo.load(target)}, common.test_photos(photos), protocol)
     print(scores.table(), flush=True)
     test = {"protocol": str(protocol), "photos": len(scores.names), "summary": scores.summary()}
-    zoo.save(model, target, job.architecture, job.options, **about, test=test)
+    worst = min(zip(scores.psnr[name], scores.names, strict=True))
+    test["worst"] = {"psnr": float(worst[0]), "photo": worst[1]}
+    zoo.save(model, target, architecture, settings, **about, test=test)
 
 
 def parser(doc: str, jobs: Mapping[str, Job], *required: str) -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 #: The classic network, as far as it has come elsewhere: a path within the repository.
 CLASSIC = "experiments/stages/classic.safetensors"
@@ -51,28 +52,49 @@ class Stage:
     seed: int = 0
 
 
+def recipe(about: dict[str, Any]) -> dict[str, Any]:
+    """What a run's JSON says of its stage, in the terms of ``srlib.training.Recipe``.
+
+    An epoch is an entry of the history.
+    """
+    stage, epochs = about["stage"], len(about["history"])
+    return {
+        "loss": stage["loss"],
+        "perceptual_weight": stage["perceptual"],
+        "perceptual_layer": "block2_conv2",
+        "mis_wired": stage["mis_wired"],
+        "epochs": epochs,
+        "steps_per_epoch": round(about["history"][-1]["steps"] / epochs),
+        "batch_size": stage["batch"],
+        "crop": stage["crop"],
+        "learning_rate": stage["learning_rate"],
+        "schedule": "cosine",
+        "epsilon": stage["epsilon"],
+        "clip_value": stage["clip"] or None,
+        "kernel": stage["inputs"],
+        "size": 128 if stage["material"] == "photos" else None,
+        "candidates": stage["candidates"],
+        "ema": 0.0,
+        "seed": stage["seed"],
+        "precision": "mixed_bfloat16",
+    }
+
+
 _CLASSIC = {"architecture": "hourglass", "inputs": "box", "crop": 64, "loss": "mse"}
 _PUBLISHED = _CLASSIC | {"learning_rate": 1e-3, "clip": 0.5, "batch": 8, "perceptual": 1.0}
 _LARGE = {"options": {"blocks": 16}, "material": "everything", "crop": 64, "candidates": 2}
 _BOXED = {"options": {"blocks": 6, "box": True}, "loss": "psnr"}
+_PHOTOS = {"options": {"blocks": 8, "box": True}, "inputs": "found", "batch": 64}
 _TINY = {"options": {"blocks": 4, "filters": 16, "luma": True}, "material": "everything"}
 
 STAGES = {
     "hourglass-mse": Stage(6, CLASSIC, **_CLASSIC, batch=64, learning_rate=8e-4, seed=21),
-    "residual-photos-l1": Stage(
-        2, ZOO.format("residual-large"), options={"blocks": 8}, inputs="found", batch=64, seed=22
-    ),
-    "residual-photos": Stage(
-        1,
-        "residual-photos-l1",
-        options={"blocks": 8},
-        inputs="found",
-        batch=64,
-        loss="psnr",
-        learning_rate=2e-4,
-        seed=23,
-    ),
     "residual-mse": Stage(1.2, ZOO.format("residual-mse"), **_BOXED, seed=24),
+    # From photos alone, without the textures: whoever uses it may do so commercially.
+    "residual-photos-l1": Stage(2, "residual-mse", **_PHOTOS, seed=22),
+    "residual-photos": Stage(
+        1, "residual-photos-l1", **_PHOTOS | {"loss": "psnr", "learning_rate": 2e-4}, seed=23
+    ),
     "residual-perceptual": Stage(
         1,
         "residual-mse",
@@ -89,8 +111,6 @@ STAGES = {
     "residual-large": Stage(
         2, "residual-large-l1", **_LARGE, loss="psnr", learning_rate=1e-4, seed=28
     ),
-    "espcn-luma": Stage(
-        1, ZOO.format("espcn"), **_TINY, loss="luma", learning_rate=2e-3, seed=29
-    ),
+    "espcn-luma": Stage(1, ZOO.format("espcn"), **_TINY, loss="luma", learning_rate=2e-3, seed=29),
     "espcn": Stage(0.5, "espcn-luma", **_TINY, loss="psnr", learning_rate=5e-4, seed=30),
 }

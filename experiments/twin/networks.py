@@ -126,8 +126,10 @@ NAMES = {
 def _to_torch(key: str, value: np.ndarray) -> np.ndarray:
     if value.ndim != 4:
         return value if key != "upsample/bias" else _by_colour(value)
-    return value.transpose(3, 2, 0, 1) if key != "upsample/kernel" else _by_colour(
+    return (
         value.transpose(3, 2, 0, 1)
+        if key != "upsample/kernel"
+        else _by_colour(value.transpose(3, 2, 0, 1))
     )
 
 
@@ -164,7 +166,9 @@ def assign(network: nn.Module, weights: dict[str, np.ndarray]) -> None:
     counters = {k for k in network.state_dict() if k.endswith("num_batches_tracked")}
     missing, unexpected = network.load_state_dict(state, strict=False)
     if set(missing) - counters or unexpected:
-        raise ValueError(f"weights of another network: {(set(missing) - counters) | set(unexpected)}")
+        raise ValueError(
+            f"weights of another network: {(set(missing) - counters) | set(unexpected)}"
+        )
 
 
 def tensors(network: nn.Module) -> dict[str, np.ndarray]:

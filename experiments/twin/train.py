@@ -81,19 +81,19 @@ class Batches:
         return low[:, :, top : top + crop, left : left + crop], truth[:, :, :, : 2 * crop]
 
 
-def objective(stage: Stage, network: torch.nn.Module, features: losses.VGG16 | None):
-    """The function from a batch to its loss."""
+def objective(stage: Stage, network: torch.nn.Module, features: losses.VGG16 | None, half: bool):
+    """The function from a batch to its loss; networks compute in bfloat16 if ``half``."""
     pixel = losses.PIXEL_LOSSES[stage.loss]
 
     def loss(low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         kind = low.device.type
-        with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
+        with torch.autocast(kind, torch.bfloat16, enabled=half):
             drawn = network.details(low) if hasattr(network, "details") else network(low)
         skip = networks.bicubic(low) if hasattr(network, "details") else 0
         image = 255 * (drawn.float() + skip)
         value = pixels = pixel(image - 255 * high).mean()
         if features is not None:
-            with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
+            with torch.autocast(kind, torch.bfloat16, enabled=half):
                 compare = losses.mis_wired if stage.mis_wired else losses.perceptual
                 value = value + stage.perceptual * compare(features, image, 255 * high).mean()
         return value, pixels.detach()
@@ -119,13 +119,31 @@ def validate(network: torch.nn.Module, photos: list[np.ndarray], stage: Stage, d
     return sum(values) / len(values)
 
 
+def start_file(stage: Stage, runs: Path) -> Path:
+    """The weights that a stage starts from: of a stage before it, or of the repository."""
+    choice = [runs / f"{stage.start}.safetensors", ROOT / stage.start]
+    found = [path for path in choice if path.is_file()]
+    if not found:
+        raise SrlibError(f"{stage.start}: not trained yet; run that stage first")
+    return found[0]
+
+
+def before(stage: Stage, runs: Path) -> dict:
+    """What is known of the weights that a stage starts from, and of those before them."""
+    if not stage.start:
+        return {}
+    path = start_file(stage, runs)
+    kept = ("stage", "recipe", "seconds", "history", "before")
+    about = json.loads(path.with_suffix(".json").read_text())
+    return {"before": {"job": path.stem} | {key: about[key] for key in kept if key in about}}
+
+
 def start(stage: Stage, runs: Path, device: str) -> torch.nn.Module:
     """The network as the stage finds it."""
     torch.manual_seed(stage.seed)
     network = networks.ARCHITECTURES[stage.architecture](**stage.options)
     if stage.start:
-        own = runs / f"{stage.start}.safetensors"
-        found = safetensors.numpy.load_file(own if own.exists() else ROOT / stage.start)
+        found = safetensors.numpy.load_file(start_file(stage, runs))
         weights = networks.tensors(network)
         for key in weights.keys() - found.keys():  # of blocks that are new
             weights[key] *= not key.endswith(("b/kernel", "b/bias"))
@@ -147,7 +165,7 @@ class Run:
         self.pool.random.manual_seed(self.stage.seed)
         self.batches = Batches(self.stage, self.pool)
         wanted = features if self.stage.perceptual else None
-        self.loss = objective(self.stage, self.network, wanted)
+        self.loss = objective(self.stage, self.network, wanted, options.precision == "bfloat16")
         self.state = {"seconds": 0.0, "steps": 0, "history": []}
         self.file = self.runs / self.name / "state.pt"
         if self.file.exists():
@@ -234,6 +252,7 @@ class Run:
             "images": seen,
             "low_resolution_pixels": seen * self.stage.crop**2,
             "history": self.state["history"],
+            **before(self.stage, self.runs),
             "machine": {
                 "device": torch.cuda.get_device_name()
                 if self.device == "cuda"
@@ -276,6 +295,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "twin", help="kept state")
     parser.add_argument("--vgg", type=Path, help="VGG16's weights, for the perceptual stages")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--precision",
+        choices=("bfloat16", "float32"),
+        default="bfloat16",
+        help="of the networks' arithmetic; a processor without bfloat16 is faster in float32",
+    )
     parser.add_argument(
         "--compile-from",
         type=float,

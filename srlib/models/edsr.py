@@ -87,9 +87,7 @@ def deepen(model: keras.Model, blocks: int) -> keras.Model:
     if not 0 < old <= blocks:
         raise SrlibError(f"cannot grow {old} blocks to {blocks}")
     stem = model.get_layer("stem")
-    deeper = residual(
-        blocks, stem.filters, "luma" in names, "box" in names, stem.dtype_policy.name
-    )
+    deeper = residual(blocks, stem.filters, "luma" in names, "box" in names, stem.dtype_policy.name)
     for layer in deeper.layers:
         if layer.name in names:
             layer.set_weights(model.get_layer(layer.name).get_weights())
