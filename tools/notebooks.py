@@ -37,7 +37,8 @@ PRESET = "cpu"
 
 def notebooks() -> list[Path]:
     """The book's notebooks, in reading order."""
-    return sorted(BOOK.glob("*.ipynb"))
+    found = [BOOK / f"{name}.ipynb" for name in pages.reading_order(ROOT)]
+    return [path for path in found if path.exists()]
 
 
 def stamp(notebook: NotebookNode, package: stamps.Package | None = None) -> str:

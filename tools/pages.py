@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from srlib.book import results
 from srlib.book.tables import markdown
 
@@ -21,6 +23,13 @@ GENERATED = ROOT / "book" / "_generated"
 BEFORE_AFTER = ROOT / "book" / "_static" / "before-after.png"
 #: Packages whose versions the tables show.
 SHOWN = (("tensorflow", "TensorFlow"), ("keras", "Keras"))
+
+
+def reading_order(root: Path = ROOT) -> list[str]:
+    """The names of the book's pages, without folder and ending, as _toc.yml orders them."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text())
+    files = [toc["root"], *(page["file"] for part in toc["parts"] for page in part["chapters"])]
+    return [Path(name).name for name in files]
 
 
 def _count(parameters: int) -> str:
@@ -150,8 +159,9 @@ def status() -> str:
     """Run times of the chapters and the provenance of each recorded result."""
     times = json.loads((GENERATED / "run-times.json").read_text())
     rows = [
-        [name, *(str(t.get(preset, "")) for preset in ("smoke", "cpu"))]
-        for name, t in sorted(times.items())
+        [name, *(str(times[name].get(preset, "")) for preset in ("smoke", "cpu"))]
+        for name in reading_order()
+        if name in times
     ]
     text = "## Run times of the chapters, in seconds\n\n"
     text += markdown(["chapter", "`smoke`", "`cpu`"], rows)

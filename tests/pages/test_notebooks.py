@@ -62,7 +62,10 @@ chapters = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
 def test_there_are_chapters():
     assert len(CHAPTERS) >= 4
-    assert tool.notebooks() == CHAPTERS
+    assert set(tool.notebooks()) == set(CHAPTERS)
+    assert [f"book/{path.stem}" for path in tool.notebooks()] == [
+        name for name in toc() if (ROOT / f"{name}.ipynb").exists()
+    ]
 
 
 # --- executed, and by this code -------------------------------------------------
@@ -214,7 +217,7 @@ def test_there_is_more_prose_than_code(path):
 @chapters
 def test_the_chapter_has_the_book_s_form(path):
     text = prose(path)
-    number = int(path.stem.split("-")[0])
+    number = path.stem.split("-")[0].lstrip("0").upper()  # "A" of an appendix
     assert read(path).cells[0].source.startswith(f"# {number}. ")
     assert len(re.findall(r"^# ", text, re.M)) == 1
     can = re.search(r"^\*\*After this chapter you can\*\*\n\n((?:\d\. .+\n?)+)", text, re.M)
@@ -307,6 +310,8 @@ def house(tmp_path, monkeypatch) -> Path:
     """A small tree of its own for the tool: srlib, and a book folder."""
     for folder in ("srlib", "book"):
         (tmp_path / folder).mkdir()
+    parts = [{"chapters": [{"file": f"book/{name}"} for name in "ab"]}]
+    (tmp_path / "_toc.yml").write_text(yaml.safe_dump({"root": "book/intro", "parts": parts}))
     (tmp_path / "srlib" / "__init__.py").write_text("SCALE = 2\n")
     monkeypatch.setattr(tool, "ROOT", tmp_path)
     monkeypatch.setattr(tool, "BOOK", tmp_path / "book")
