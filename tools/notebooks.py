@@ -6,9 +6,9 @@
     python -m tools.notebooks address                        rewrite set-up cells and badges
     python -m tools.notebooks pages                          rewrite book/_generated
 
-A notebook's stamp is a hash of its code cells and of what they use of srlib (see
-tools/stamps.py). A page whose stamp does not match shows figures of another
-version of the code.
+A notebook's stamp is a hash of its code cells, of what computes the numbers in its
+prose (see tools/numbers.py) and of what both use of srlib (see tools/stamps.py). A
+page whose stamp does not match shows figures of another version of the code.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from srlib._files import write_whole
-from tools import pages, stamps
+from tools import numbers, pages, stamps
 
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "book"
@@ -44,7 +44,8 @@ def notebooks() -> list[Path]:
 def stamp(notebook: NotebookNode, package: stamps.Package | None = None) -> str:
     """What a notebook's outputs depend on, in sixteen hex digits."""
     package = package or stamps.Package(ROOT / "srlib")
-    return package.stamp([cell.source for cell in notebook.cells if cell.cell_type == "code"])
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return package.stamp(cells + [f'f"""{field}"""' for field in numbers.fields(notebook)])
 
 
 def stale(paths: list[Path]) -> list[Path]:
@@ -61,17 +62,25 @@ def stale(paths: list[Path]) -> list[Path]:
 def execute(path: Path, keep: bool = True) -> float:
     """Run one notebook in the environment's preset and keep its outputs; returns seconds."""
     notebook = nbformat.read(path, as_version=4)
-    began = time.monotonic()
-    client = NotebookClient(
-        notebook,
-        timeout=900,
-        kernel_name="python3",
-        record_timing=False,
-        extra_arguments=["--log-level=ERROR"],
-        resources={"metadata": {"path": str(BOOK)}},
-    )
-    client.execute()
-    seconds = time.monotonic() - began
+    try:
+        told = list(numbers.numbers(notebook))
+        notebook.cells.append(nbformat.v4.new_code_cell(numbers.program(told)))
+        began = time.monotonic()
+        client = NotebookClient(
+            notebook,
+            timeout=900,
+            kernel_name="python3",
+            record_timing=False,
+            extra_arguments=["--log-level=ERROR"],
+            resources={"metadata": {"path": str(BOOK)}},
+        )
+        client.execute()
+        seconds = time.monotonic() - began
+        values = numbers.answers(notebook.cells.pop().outputs, told)
+        if not keep and (wrong := numbers.differences(told, values, cpu=False)):
+            raise numbers.NumberError("\n".join(wrong))
+    except numbers.NumberError as error:
+        raise RuntimeError(f"{path.name}, numbers in prose:\n{error}") from None
     for number, cell in enumerate(notebook.cells, 1):
         if cell.cell_type == "code":
             cell.outputs = joined(cell.outputs)
@@ -80,11 +89,12 @@ def execute(path: Path, keep: bool = True) -> float:
                 raise RuntimeError(f"{path.name}, cell {number} wrote to stderr: {output.text}")
     if not keep:
         return seconds
+    numbers.write(notebook, values)
     notebook.metadata = NotebookNode(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
         language_info={"name": "python"},
         colab={"provenance": []},
-        srlib={"stamp": stamp(notebook), "preset": PRESET},
+        srlib={"stamp": stamp(notebook), "preset": PRESET, "numbers": values},
     )
     write(path, notebook)
     return seconds

@@ -300,6 +300,7 @@ def test_nbval_runs_in_the_smoke_preset():
         assert re.fullmatch(r"SRLIB_PRESET=smoke", setting), line
         assert "--nbval-cell-timeout=" in line  # its default is half an hour
         assert "book/*.ipynb" in line
+        assert " -p tools.recount " in line  # which computes the numbers in prose again
 
 
 # --- the tool that executes and stamps ------------------------------------------
@@ -335,7 +336,7 @@ def test_stale_until_executed_and_again_after_a_change_of_what_it_uses(house, mo
     assert done.cells[1].outputs[0].text == "42\n"
     assert done.cells[2].outputs[0].data["text/plain"] == "42"
     assert [cell.execution_count for cell in done.cells[1:]] == [1, 2]
-    assert done.metadata.srlib == {"stamp": tool.stamp(done), "preset": "cpu"}
+    assert done.metadata.srlib == {"stamp": tool.stamp(done), "preset": "cpu", "numbers": {}}
     assert all("execution" not in cell.metadata for cell in done.cells)
     assert len(list(path.parent.iterdir())) == 2  # nothing left beside them
     (house / "srlib" / "__init__.py").write_text("SCALE = 3\n")
