@@ -5,6 +5,7 @@
     python -m tools.notebooks check                          list what is stale
     python -m tools.notebooks address                        rewrite set-up cells and badges
     python -m tools.notebooks pages                          rewrite book/_generated
+    python -m tools.notebooks words                          count; write the reading times
 
 A notebook's stamp is a hash of its code cells, of what computes the numbers in its
 prose (see tools/numbers.py) and of what both use of srlib (see tools/stamps.py). A
@@ -27,7 +28,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from srlib._files import write_whole
-from tools import numbers, pages, stamps
+from tools import numbers, pages, stamps, words
 
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "book"
@@ -162,10 +163,22 @@ def stamp_addresses() -> None:
         write(path, notebook)
 
 
+def count_words() -> None:
+    """Print each chapter's length, and write its reading time into it."""
+    lengths = {}
+    for path in notebooks():
+        notebook = nbformat.read(path, as_version=4)
+        lengths[path.stem] = words.length(notebook)
+        if words.write_time(notebook):
+            write(path, notebook)
+    print(words.table(lengths))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one of the commands; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("execute", "time", "check", "address", "pages"))
+    commands = ("execute", "time", "check", "address", "pages", "words")
+    parser.add_argument("command", choices=commands)
     parser.add_argument("names", nargs="*", help="notebooks, without .ipynb; default: all")
     parser.add_argument(
         "--stale", action="store_true", help="only those whose stamp is out of date"
@@ -180,6 +193,8 @@ def main(arguments: list[str] | None = None) -> int:
         stamp_addresses()
     elif options.command == "pages":
         pages.write_all()
+    elif options.command == "words":
+        count_words()
     else:
         old = [path.name for path in stale(chosen)]
         print("\n".join(old) or "every notebook is up to date")

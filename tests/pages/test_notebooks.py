@@ -13,7 +13,7 @@ import yaml
 from nbclient.exceptions import CellExecutionError
 
 from tools import notebooks as tool
-from tools import pages
+from tools import pages, words
 
 ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "book"
@@ -198,8 +198,10 @@ def test_pictures_are_small(path):
 
 @chapters
 def test_code_cells_are_short(path):
+    """All but those that plot or print, which are folded."""
     for cell in code_cells(path):
-        assert lines(cell) <= LINES_AT_MOST, cell.source
+        if "hide-input" not in cell.metadata.get("tags", []):
+            assert lines(cell) <= LINES_AT_MOST, cell.source
 
 
 def test_the_median_code_cell_is_short():
@@ -212,6 +214,35 @@ def test_there_is_more_prose_than_code(path):
     words = len(prose(path).split())
     code = sum(lines(cell) for cell in code_cells(path))
     assert words >= WORDS_PER_LINE * code, f"{words} words for {code} lines"
+
+
+@chapters
+def test_the_reading_time_is_honest(path):
+    (said,) = re.findall(r"^\| about (\d+) minutes \|", read(path).cells[0].source, re.M)
+    counted = words.length(read(path)).minutes
+    assert abs(int(said) - counted) <= 5, "run python -m tools.notebooks words"
+
+
+def test_words_lines_and_pictures_are_counted():
+    v4 = nbformat.v4
+    picture = v4.new_output("display_data", data={"image/png": ""})
+    cells = [
+        v4.new_markdown_cell(
+            "# One two\n\n| about 99 minutes | reading |\n|---|---|\n\n> **Three**"
+        ),
+        v4.new_markdown_cell(
+            "It is +2<!-- {gain:+.0f} --> [over there](03-mse).\n" + "word " * 993
+        ),
+        v4.new_code_cell("a = 1\n\nb = 2", outputs=[picture]),
+        v4.new_code_cell("c = 3", metadata={"tags": ["hide-input"]}, outputs=[picture] * 2),
+        v4.new_code_cell("d = 4", metadata={"tags": ["hide-cell"]}, outputs=[picture]),
+    ]
+    notebook = v4.new_notebook(cells=cells)
+    # 1,005 words, 2 lines, 2 cells that show something: 300 + 6 + 40 seconds
+    assert words.length(notebook) == (3 + 4 + 5 + 993, 1, 1, 1, 5)
+    assert words.write_time(notebook)
+    assert "| about 5 minutes | reading |" in cells[0].source
+    assert not words.write_time(notebook)
 
 
 @chapters
