@@ -8,8 +8,9 @@ as it is and shown at a whole multiple of its size, so that nobody resamples it.
 from __future__ import annotations
 
 import io
+import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -33,7 +34,7 @@ LINE = 16  # pixels of a line of a title, of 9 points
 
 
 class Drawing(Figure):
-    """A figure that a notebook shows as SVG, without a frame of its own size's making."""
+    """A figure of the book, which a notebook shows as SVG."""
 
     def svg(self) -> str:
         """The drawing as text, the same for the same figure."""
@@ -43,16 +44,28 @@ class Drawing(Figure):
         text = buffer.getvalue()
         return text[text.index("<svg") :]
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
+    def png(self) -> bytes:
+        """The drawing as pixels."""
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=DPI)
+        return buffer.getvalue()
 
-        said = {"text/plain": f"<Figure of {len(self.axes)} axes>"}
-        if len(text := self.svg()) <= LONGEST:
-            display({"image/svg+xml": text} | said, raw=True)
-        else:
-            buffer = io.BytesIO()
-            self.savefig(buffer, format="png", dpi=DPI)
-            display({"image/png": buffer.getvalue()} | said, raw=True)
+
+def show_by(formatters: Mapping[str, Any]) -> None:
+    """Let a notebook's formatters show drawings as SVG, and those that are too long as PNG."""
+
+    def svg(drawing: Drawing) -> str | None:
+        return text if len(text := drawing.svg()) <= LONGEST else None
+
+    def png(drawing: Drawing) -> bytes | None:
+        return None if svg(drawing) else drawing.png()
+
+    formatters["image/svg+xml"].for_type(Drawing, svg)
+    formatters["image/png"].for_type(Drawing, png)
+
+
+if "IPython" in sys.modules and (_shell := sys.modules["IPython"].get_ipython()):
+    show_by(_shell.display_formatter.formatters)
 
 
 def fitting(image: np.ndarray, room: int) -> np.ndarray:
@@ -75,7 +88,7 @@ def multiple(image: np.ndarray, widest: int, room: int) -> int:
 
 def panels(
     rows: Sequence[Sequence[np.ndarray]], titles: Sequence[Sequence[str]], gap: int = GAP
-) -> Drawing:
+) -> Figure:
     """Rows of pictures, each under its title, their pixels shown as whole squares.
 
     Args:
@@ -89,7 +102,8 @@ def panels(
     """
     columns = max(map(len, rows))
     room = (round(WIDTH * DPI) + gap) // columns - gap
-    placed, top = [], 0
+    placed: list[tuple[int, int, np.ndarray, str, int]] = []
+    top = 0
     for images, names in zip(rows, titles, strict=True):
         images = [fitting(image, room) for image in images]
         widest = max(image.shape[1] for image in images)
@@ -100,8 +114,8 @@ def panels(
             placed.append((column * (room + gap), top, *one))
         top += max(t * len(image) for t, image in zip(times, images, strict=True)) + gap
     fig = plt.figure(FigureClass=Drawing, figsize=(WIDTH, top / DPI), dpi=DPI, layout="none")
-    for left, above, image, name, times in placed:
-        high, wide = (times * size for size in image.shape[:2])
+    for left, above, image, name, factor in placed:
+        high, wide = (factor * size for size in image.shape[:2])
         box = (left / DPI / WIDTH, 1 - (above + high) / top, wide / DPI / WIDTH, high / top)
         axis = fig.add_axes(box)
         axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="none", aspect="auto")

@@ -96,7 +96,7 @@ def zoom(images: Mapping[str, np.ndarray], box: tuple[int, int, int]) -> Figure:
         boxes.append((left, top, side))
     fig = panels([list(images.values()), details], [list(images), [""] * len(images)])
     for axis, image, (left, top, side) in zip(fig.axes, images.values(), boxes, strict=False):
-        shown = axis.get_images()[0].get_array().shape[0] / len(image)  # less than 1 if reduced
+        shown = np.ptp(axis.get_xlim()) / len(image)  # less than 1 if reduced
         corner = (left * shown - 0.5, top * shown - 0.5)
         frame = Rectangle(
             corner, side * shown, side * shown, fill=False, edgecolor=FRAME, linewidth=1.5

@@ -156,7 +156,7 @@ def test_a_photo_s_pixels_reach_the_screen_unchanged(html, browser, scheme, fine
 def test_charts_take_the_theme_s_colours(html, browser, scheme):
     context = browser.new_context(viewport=LAPTOP, color_scheme=scheme)
     page = context.new_page()
-    page.goto((html / "book" / "03-mse.html").as_uri())
+    page.goto((html / "book" / "06-psnr.html").as_uri())
     chart = page.locator("svg.drawing:not(.pixels)", has=page.locator("path")).first
     chart.scroll_into_view_if_needed()
     seen = np.array(Image.open(io.BytesIO(chart.screenshot())).convert("L")).astype(int)
