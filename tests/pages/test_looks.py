@@ -15,8 +15,8 @@ DESKTOP = {"width": LAPTOP["width"] - 15, "height": 800}  # of 1280, 15 are the 
 
 READ = """() => {
   const copy = document.querySelector('article').cloneNode(true);
-  copy.querySelectorAll('pre, code, script, style').forEach(e => e.remove());
-  return copy.innerHTML;
+  copy.querySelectorAll('pre, code, dt, script, style').forEach(e => e.remove());
+  return copy.textContent;
 }"""
 
 #: Code of cells and of the text; what a program printed is another matter.
@@ -33,7 +33,7 @@ BROKEN = """() => {
   for (const cell of document.querySelectorAll('article :is(td, th)')) {
     const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
     for (let node; node = walker.nextNode();)
-      for (const match of node.data.matchAll(/[-+−]?\\d[\\d.,]*/g)) {
+      for (const match of node.data.matchAll(/(?<![\\w-])[-+−]?\\d[\\d.,]*/g)) {
         const range = document.createRange();
         range.setStart(node, match.index);
         range.setEnd(node, match.index + match[0].length);
@@ -68,9 +68,9 @@ names = pytest.mark.parametrize("name", PAGES)
 
 @names
 def test_nothing_of_the_source_is_left_in_the_text(visits, name):
-    html = visits(name).page.evaluate(READ)
-    for raw in ("{cite}", "{term}", "|---", "| --- |", "&lt;!--", "-->", "**"):
-        assert raw not in html, html[max(0, html.index(raw) - 200) :][:400]
+    text = visits(name).page.evaluate(READ)
+    for raw in ("{cite}", "{term}", "|---", "| --- |", "<!--", "**"):
+        assert raw not in text, text[max(0, text.index(raw) - 200) :][:400]
 
 
 @names
@@ -144,12 +144,18 @@ def test_a_photo_s_pixels_reach_the_screen_unchanged(html, browser, scheme, fine
                                        image.element_handle())).path)  # fmt: skip
     image.scroll_into_view_if_needed()
     box = image.bounding_box()
-    seen = np.array(Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB"))
-    context.close()
     truth = np.array(Image.open(file).convert("RGB"))
     times = round(finer * box["width"] / truth.shape[1])
-    assert seen.shape == (truth.shape[0] * times, truth.shape[1] * times, 3)
-    np.testing.assert_array_equal(seen, truth.repeat(times, 0).repeat(times, 1))
+    around = {"x": box["x"] - 2, "y": box["y"] - 2}
+    around |= {"width": box["width"] + 4, "height": box["height"] + 4}
+    seen = np.array(Image.open(io.BytesIO(page.screenshot(clip=around))).convert("RGB"))
+    context.close()
+    # A line of text may end between two pixels of the screen: it lies somewhere here.
+    windows = np.lib.stride_tricks.sliding_window_view(
+        seen, (truth.shape[0] * times, truth.shape[1] * times, 3)
+    )[:, :, 0]
+    shown = truth.repeat(times, 0).repeat(times, 1)
+    assert (windows == shown).all(axis=(2, 3, 4)).any()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
