@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 GENERATED = ROOT / "book" / "_generated"
-BEFORE_AFTER = ROOT / "book" / "_static" / "before-after.png"
+BEFORE_AFTER = ROOT / "book" / "_static" / "before-after.svg"
 #: Packages whose versions the tables show.
 SHOWN = (("tensorflow", "TensorFlow"), ("keras", "Keras"))
 
@@ -221,12 +221,12 @@ def before_after() -> None:
     }
     box = (int(top), int(left), 40)
     figure = plots.zoom({name: images[best] for name, images in titles.items()}, box)
-    figure.suptitle(
+    note = (
         f"the detail with the largest gain in {len(gain)} test squares; this square gains "
-        f"{gain[best]:+.1f} dB, the mean is {gain.mean():+.1f}, the smallest {gain.min():+.1f}",
-        fontsize=9,
+        f"{gain[best]:+.1f} dB, the mean is {gain.mean():+.1f}, the smallest {gain.min():+.1f}"
     )
-    figure.savefig(BEFORE_AFTER)
+    plots.note(figure, note)
+    BEFORE_AFTER.write_text(figure.svg())
     plt.close(figure)
 
 
