@@ -1,5 +1,6 @@
 """The built book and a browser to look at it, for the tests of pages."""
 
+import atexit
 import functools
 import http.server
 import shutil
@@ -95,17 +96,22 @@ def html() -> Path:
     return HTML
 
 
-@pytest.fixture(scope="session")
-def browser(html):
+@functools.cache
+def _chromium():
+    """One browser for all files of tests: a process can have one only."""
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield browser
-        browser.close()
+    playwright = sync_playwright().start()
+    atexit.register(playwright.stop)
+    return playwright.chromium.launch(
+        executable_path=CHROMIUM,
+        args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+    )
+
+
+@pytest.fixture(scope="session")
+def browser(html):
+    return _chromium()
 
 
 @pytest.fixture(scope="session")

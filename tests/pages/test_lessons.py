@@ -37,7 +37,7 @@ def built(chapter: str, *names: str, **given_to_them) -> dict:
 
 @pytest.fixture(scope="module")
 def page() -> dict:
-    names = ("bicubic_error", "field", "bicubic_psnr", "wrap", "variants")
+    names = ("psnr", "roundings", "channels", "score", "bicubic_psnr", "variants")
     return built("06-psnr", *names, pixels=pixels, resize=resize)
 
 

@@ -90,6 +90,17 @@ def test_smoke_computes_them_again_all_but_those_of_the_other_preset(page):
     assert "401" not in said.replace("'", " ").split("short test summary")[-1]
 
 
+def test_a_drawing_is_a_picture_and_not_compared(page):
+    code = "from IPython.display import SVG\nSVG('<svg xmlns=\"http://www.w3.org/2000/svg\"/>')"
+    done = notebook("", code)
+    done.cells[1].metadata.tags = ["nbval-check-output"]
+    data = {"image/svg+xml": "<svg/>", "text/plain": "<IPython.core.display.SVG object>"}
+    done.cells[1].outputs = [nbformat.v4.new_output("execute_result", data, execution_count=1)]
+    done.cells[1].execution_count = 1
+    nbformat.write(done, page)
+    assert "2 passed" in nbval(page).stdout
+
+
 def test_the_tool_s_own_smoke_run_finds_them_too(page, monkeypatch):
     monkeypatch.setenv("SRLIB_PRESET", "smoke")
     saved(page, WRITTEN)
