@@ -32,8 +32,8 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	SRLIB_PRESET=smoke $(BIN)/python -m pytest -n 2 --dist loadscope tests
-	SRLIB_PRESET=smoke $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
-	  --nbval-cell-timeout=120 -p no:cacheprovider book/*.ipynb
+	SRLIB_PRESET=smoke $(BIN)/python -m pytest -p tools.recount --nbval-lax \
+	  --nbval-current-env --nbval-cell-timeout=120 -p no:cacheprovider book/*.ipynb
 
 execute: $(READY)
 	$(BIN)/python -m tools.notebooks execute --stale

@@ -5,10 +5,11 @@
     python -m tools.notebooks check                          list what is stale
     python -m tools.notebooks address                        rewrite set-up cells and badges
     python -m tools.notebooks pages                          rewrite book/_generated
+    python -m tools.notebooks words                          count; write the reading times
 
-A notebook's stamp is a hash of its code cells and of what they use of srlib (see
-tools/stamps.py). A page whose stamp does not match shows figures of another
-version of the code.
+A notebook's stamp is a hash of its code cells, of what computes the numbers in its
+prose (see tools/numbers.py) and of what both use of srlib (see tools/stamps.py). A
+page whose stamp does not match shows figures of another version of the code.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from srlib._files import write_whole
-from tools import pages, stamps
+from tools import numbers, pages, stamps, words
 
 ROOT = Path(__file__).parents[1]
 BOOK = ROOT / "book"
@@ -37,13 +38,15 @@ PRESET = "cpu"
 
 def notebooks() -> list[Path]:
     """The book's notebooks, in reading order."""
-    return sorted(BOOK.glob("*.ipynb"))
+    found = [BOOK / f"{name}.ipynb" for name in pages.reading_order(ROOT)]
+    return [path for path in found if path.exists()]
 
 
 def stamp(notebook: NotebookNode, package: stamps.Package | None = None) -> str:
     """What a notebook's outputs depend on, in sixteen hex digits."""
     package = package or stamps.Package(ROOT / "srlib")
-    return package.stamp([cell.source for cell in notebook.cells if cell.cell_type == "code"])
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return package.stamp(cells + [f'f"""{field}"""' for field in numbers.fields(notebook)])
 
 
 def stale(paths: list[Path]) -> list[Path]:
@@ -60,17 +63,25 @@ def stale(paths: list[Path]) -> list[Path]:
 def execute(path: Path, keep: bool = True) -> float:
     """Run one notebook in the environment's preset and keep its outputs; returns seconds."""
     notebook = nbformat.read(path, as_version=4)
-    began = time.monotonic()
-    client = NotebookClient(
-        notebook,
-        timeout=900,
-        kernel_name="python3",
-        record_timing=False,
-        extra_arguments=["--log-level=ERROR"],
-        resources={"metadata": {"path": str(BOOK)}},
-    )
-    client.execute()
-    seconds = time.monotonic() - began
+    try:
+        told = list(numbers.numbers(notebook))
+        notebook.cells.append(nbformat.v4.new_code_cell(numbers.program(told)))
+        began = time.monotonic()
+        client = NotebookClient(
+            notebook,
+            timeout=900,
+            kernel_name="python3",
+            record_timing=False,
+            extra_arguments=["--log-level=ERROR"],
+            resources={"metadata": {"path": str(BOOK)}},
+        )
+        client.execute()
+        seconds = time.monotonic() - began
+        values = numbers.answers(notebook.cells.pop().outputs, told)
+        if not keep and (wrong := numbers.differences(told, values, cpu=False)):
+            raise numbers.NumberError("\n".join(wrong))
+    except numbers.NumberError as error:
+        raise RuntimeError(f"{path.name}, numbers in prose:\n{error}") from None
     for number, cell in enumerate(notebook.cells, 1):
         if cell.cell_type == "code":
             cell.outputs = joined(cell.outputs)
@@ -79,11 +90,12 @@ def execute(path: Path, keep: bool = True) -> float:
                 raise RuntimeError(f"{path.name}, cell {number} wrote to stderr: {output.text}")
     if not keep:
         return seconds
+    numbers.write(notebook, values)
     notebook.metadata = NotebookNode(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
         language_info={"name": "python"},
         colab={"provenance": []},
-        srlib={"stamp": stamp(notebook), "preset": PRESET},
+        srlib={"stamp": stamp(notebook), "preset": PRESET, "numbers": values},
     )
     write(path, notebook)
     return seconds
@@ -151,10 +163,22 @@ def stamp_addresses() -> None:
         write(path, notebook)
 
 
+def count_words() -> None:
+    """Print each chapter's length, and write its reading time into it."""
+    lengths = {}
+    for path in notebooks():
+        notebook = nbformat.read(path, as_version=4)
+        lengths[path.stem] = words.length(notebook)
+        if words.write_time(notebook):
+            write(path, notebook)
+    print(words.table(lengths))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one of the commands; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("execute", "time", "check", "address", "pages"))
+    commands = ("execute", "time", "check", "address", "pages", "words")
+    parser.add_argument("command", choices=commands)
     parser.add_argument("names", nargs="*", help="notebooks, without .ipynb; default: all")
     parser.add_argument(
         "--stale", action="store_true", help="only those whose stamp is out of date"
@@ -169,6 +193,8 @@ def main(arguments: list[str] | None = None) -> int:
         stamp_addresses()
     elif options.command == "pages":
         pages.write_all()
+    elif options.command == "words":
+        count_words()
     else:
         old = [path.name for path in stale(chosen)]
         print("\n".join(old) or "every notebook is up to date")

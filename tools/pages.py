@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from srlib.book import results
 from srlib.book.tables import markdown
 
@@ -18,9 +20,16 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 GENERATED = ROOT / "book" / "_generated"
-BEFORE_AFTER = ROOT / "book" / "_static" / "before-after.png"
+BEFORE_AFTER = ROOT / "book" / "_static" / "before-after.svg"
 #: Packages whose versions the tables show.
 SHOWN = (("tensorflow", "TensorFlow"), ("keras", "Keras"))
+
+
+def reading_order(root: Path = ROOT) -> list[str]:
+    """The names of the book's pages, without folder and ending, as _toc.yml orders them."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text())
+    files = [toc["root"], *(page["file"] for part in toc["parts"] for page in part["chapters"])]
+    return [Path(name).name for name in files]
 
 
 def _count(parameters: int) -> str:
@@ -150,8 +159,9 @@ def status() -> str:
     """Run times of the chapters and the provenance of each recorded result."""
     times = json.loads((GENERATED / "run-times.json").read_text())
     rows = [
-        [name, *(str(t.get(preset, "")) for preset in ("smoke", "cpu"))]
-        for name, t in sorted(times.items())
+        [name, *(str(times[name].get(preset, "")) for preset in ("smoke", "cpu"))]
+        for name in reading_order()
+        if name in times
     ]
     text = "## Run times of the chapters, in seconds\n\n"
     text += markdown(["chapter", "`smoke`", "`cpu`"], rows)
@@ -211,12 +221,12 @@ def before_after() -> None:
     }
     box = (int(top), int(left), 40)
     figure = plots.zoom({name: images[best] for name, images in titles.items()}, box)
-    figure.suptitle(
+    note = (
         f"the detail with the largest gain in {len(gain)} test squares; this square gains "
-        f"{gain[best]:+.1f} dB, the mean is {gain.mean():+.1f}, the smallest {gain.min():+.1f}",
-        fontsize=9,
+        f"{gain[best]:+.1f} dB, the mean is {gain.mean():+.1f}, the smallest {gain.min():+.1f}"
     )
-    figure.savefig(BEFORE_AFTER)
+    plots.note(figure, note)
+    BEFORE_AFTER.write_text(figure.svg())
     plt.close(figure)
 
 

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from srlib.pixels import to_uint8
+from srlib.book.drawing import DPI, WIDTH, Drawing, panels
+from srlib.book.drawing import note as note
 
 #: Okabe and Ito's palette: told apart by colour-blind readers. Line styles
 #: repeat the distinction for readers without colour.
@@ -20,9 +21,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#5
 
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)))
 
-WIDTH = 8.0  # inches; at 96 dpi the width of the book's text column
-
-DPI = 96
+#: Around a part of a photo. Almost white: white itself is the page's colour, which may be dark.
+FRAME = "#fffffe"
 
 STYLE: dict[Any, Any] = {
     "figure.dpi": DPI,
@@ -37,7 +37,7 @@ STYLE: dict[Any, Any] = {
     "axes.prop_cycle": cycler(color=COLOURS) + cycler(linestyle=STYLES),
     "lines.linewidth": 2.0,
     "legend.frameon": False,
-    "image.interpolation": "nearest",
+    "image.interpolation": "none",
     "image.cmap": "gray",
 }
 
@@ -47,14 +47,9 @@ def figure(
 ) -> tuple[Figure, np.ndarray]:
     """A figure in the book's style: ``(figure, axes)``, axes always ``(rows, columns)``."""
     with plt.rc_context(STYLE):
-        return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
-
-
-def _show(axis, image: np.ndarray, title: str = "") -> None:
-    image = image if image.dtype == np.uint8 else to_uint8(image)
-    axis.imshow(image, interpolation="nearest", aspect="equal")
-    axis.set_title(title, fontsize=9)
-    axis.set_axis_off()
+        return plt.subplots(
+            rows, columns, figsize=(width, height), squeeze=False, FigureClass=Drawing, **options
+        )
 
 
 def gallery(
@@ -68,29 +63,22 @@ def gallery(
             Images may differ in size; each is drawn with its own pixels.
         captions: for each row, column title -> a line under the title.
     """
-    columns = list(rows[0])
-    side = WIDTH / len(columns)
-    fig, axes = figure(len(rows), len(columns), height=side * len(rows) + 0.35 * len(rows))
+    titles = []
     for r, row in enumerate(rows):
-        for c, column in enumerate(columns):
-            title = column if r == 0 else ""
-            note = captions[r].get(column, "") if captions else ""
-            _show(axes[r, c], row[column], "\n".join(filter(None, (title, note))))
-    return fig
+        notes = captions[r] if captions else {}
+        heads = [(column if r == 0 else "", notes.get(column, "")) for column in row]
+        titles.append(["\n".join(filter(None, head)) for head in heads])
+    return panels([list(row.values()) for row in rows], titles)
 
 
 def contact_sheet(
     images: Sequence[np.ndarray], columns: int = 10, titles: Sequence[str] | None = None
 ) -> Figure:
     """Many small images in a grid, with titles if there are any."""
-    lines = -(-len(images) // columns)
-    fig, axes = figure(lines, columns, height=(WIDTH / columns + 0.25 * bool(titles)) * lines)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for axis, image, title in zip(axes.flat, images, titles or [""] * len(images), strict=False):
-        _show(axis, image, title)
-    fig.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
-    return fig
+    names = titles or [""] * len(images)
+    starts = range(0, len(images), columns)
+    full = [images[i : i + columns] for i in starts]
+    return panels(full, [names[i : i + columns] for i in starts], gap=4)
 
 
 def zoom(images: Mapping[str, np.ndarray], box: tuple[int, int, int]) -> Figure:
@@ -101,16 +89,19 @@ def zoom(images: Mapping[str, np.ndarray], box: tuple[int, int, int]) -> Figure:
         box: ``(top, left, side)`` in pixels of the largest of them.
     """
     largest = max(len(image) for image in images.values())
-    fig, axes = figure(2, len(images), height=2 * WIDTH / len(images) + 0.4)
-    for column, (title, image) in enumerate(images.items()):
-        share = len(image) / largest
-        top, left, side = (round(value * share) for value in box)
-        _show(axes[0, column], image, title)
+    details, boxes = [], []
+    for image in images.values():
+        top, left, side = (round(value * len(image) / largest) for value in box)
+        details.append(image[top : top + side, left : left + side])
+        boxes.append((left, top, side))
+    fig = panels([list(images.values()), details], [list(images), [""] * len(images)])
+    for axis, image, (left, top, side) in zip(fig.axes, images.values(), boxes, strict=False):
+        shown = np.ptp(axis.get_xlim()) / len(image)  # less than 1 if reduced
+        corner = (left * shown - 0.5, top * shown - 0.5)
         frame = Rectangle(
-            (left - 0.5, top - 0.5), side, side, fill=False, edgecolor="white", linewidth=1.5
+            corner, side * shown, side * shown, fill=False, edgecolor=FRAME, linewidth=1.5
         )
-        axes[0, column].add_patch(frame)
-        _show(axes[1, column], image[top : top + side, left : left + side])
+        axis.add_patch(frame)
     return fig
 
 
@@ -224,7 +215,7 @@ def spectra(decibels: Mapping[str, np.ndarray]) -> Figure:
         # Half a bin beyond -1/2: there the Nyquist lines lie, at the left and upper border.
         axis.imshow(
             values, cmap="gray", vmin=low, vmax=high, extent=(-0.5, 0.5, 0.5, -0.5),
-            interpolation="nearest",
+            interpolation="none",
         )  # fmt: skip
         axis.set_title(title, fontsize=9)
         axis.set_xticks([-0.5, 0, 0.5], ["-1/2", "0", "1/2"], fontsize=8)
@@ -271,8 +262,3 @@ def intervals(
     axis.set_xlabel(xlabel)
     fig.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
     return fig
-
-
-def note(fig: Figure, text: str) -> None:
-    """A line above a figure, for what all of it depends on."""
-    fig.suptitle(text, fontsize=9, color="0.3")

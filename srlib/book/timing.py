@@ -3,7 +3,7 @@
 Times mean little alone: the same code takes half or twice as long on another
 laptop, or beside another program. So contenders are timed in turns, in one run,
 and a network is judged by its share of a bare convolution's speed. Taught in
-chapter 9.
+appendix A.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def test_figure_gives_a_grid_in_the_books_style_and_leaves_others_alone():
     drawn(fig)
     assert axes.shape == (2, 3)
     assert fig.dpi == 96
-    assert tuple(fig.get_size_inches()) == (8, 3)
+    assert fig.get_size_inches() * 96 == pytest.approx((704, 288))
     assert not axes[0, 0].spines["top"].get_visible()
     assert axes[0, 0].xaxis.get_gridlines()[0].get_visible()
     assert plots.figure()[1].shape == (1, 1)
@@ -48,30 +48,30 @@ def test_gallery_shows_every_pixel_with_titles_on_top_and_captions():
     ]
     captions = [{"input": "30.1 dB"}, {"truth": "second"}]
     fig = drawn(plots.gallery(rows, captions))
-    titles = [axis.get_title() for axis in fig.axes]
+    titles = [axis.get_title("left") for axis in fig.axes]
     assert titles == ["truth", "input\n30.1 dB", "second", ""]
     shown = [image.get_array() for image in pictures(fig)]
     for image, photo in zip(shown, [photos[0], photos[1][:8, :8], *photos[2:]], strict=True):
         np.testing.assert_array_equal(image, photo)  # floats were turned to 8 bits, rounded
-    assert {image.get_interpolation() for image in pictures(fig)} == {"nearest"}
-    assert {axis.get_aspect() for axis in fig.axes} == {1}
+    assert {image.get_interpolation() for image in pictures(fig)} == {"none"}
     assert not any(axis.axison for axis in fig.axes)
-    assert [a.get_title() for a in drawn(plots.gallery(rows)).axes] == ["truth", "input", "", ""]
+    titles = [axis.get_title("left") for axis in drawn(plots.gallery(rows)).axes]
+    assert titles == ["truth", "input", "", ""]
 
 
 @pytest.mark.parametrize(("count", "lines"), [(1, 1), (4, 1), (5, 2), (9, 3)])
 def test_contact_sheet_has_room_for_all(count, lines):
     fig = drawn(plots.contact_sheet([smooth_photo(8, 8, i) for i in range(count)], columns=4))
-    assert len(fig.axes) == 4 * lines
+    assert len({axis.get_position().y0 for axis in fig.axes}) == lines
     assert len(pictures(fig)) == count
     assert not any(axis.axison for axis in fig.axes)
-    assert {image.get_interpolation() for image in pictures(fig)} == {"nearest"}
+    assert {image.get_interpolation() for image in pictures(fig)} == {"none"}
 
 
 def test_zoom_shows_the_same_part_of_images_of_different_size():
     large, small = smooth_photo(32, 32, 1), smooth_photo(16, 16, 1)
     fig = drawn(plots.zoom({"truth": large, "input": small}, (8, 4, 10)))
-    assert [axis.get_title() for axis in fig.axes] == ["truth", "input", "", ""]
+    assert [axis.get_title("left") for axis in fig.axes] == ["truth", "input", "", ""]
     shown = [image.get_array() for image in pictures(fig)]
     for image, expected in zip(
         shown, [large, small, large[8:18, 4:14], small[4:9, 2:7]], strict=True
@@ -79,7 +79,7 @@ def test_zoom_shows_the_same_part_of_images_of_different_size():
         np.testing.assert_array_equal(image, expected)
     frames = [axis.patches[0] for axis in fig.axes[:2]]
     assert [f.get_bbox().bounds for f in frames] == [(3.5, 7.5, 10, 10), (1.5, 3.5, 5, 5)]
-    assert {image.get_interpolation() for image in pictures(fig)} == {"nearest"}
+    assert {image.get_interpolation() for image in pictures(fig)} == {"none"}
 
 
 def test_curves_are_told_apart_without_colour():
@@ -154,7 +154,7 @@ def test_bars_read_from_the_top_and_their_numbers_can_be_read():
 
 def test_contact_sheet_titles():
     fig = drawn(plots.contact_sheet([smooth_photo(8, 8, i) for i in range(3)], 2, ["a", "b", "c"]))
-    assert [axis.get_title() for axis in fig.axes] == ["a", "b", "c", ""]
+    assert [axis.get_title("left") for axis in fig.axes] == ["a", "b", "c"]
 
 
 def test_spectra_share_one_scale_and_show_frequencies(rng):

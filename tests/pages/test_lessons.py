@@ -37,7 +37,7 @@ def built(chapter: str, *names: str, **given_to_them) -> dict:
 
 @pytest.fixture(scope="module")
 def page() -> dict:
-    names = ("bicubic_error", "field", "bicubic_psnr", "wrap", "variants")
+    names = ("psnr", "roundings", "channels", "score", "bicubic_psnr", "variants")
     return built("06-psnr", *names, pixels=pixels, resize=resize)
 
 
@@ -52,12 +52,12 @@ def test_the_page_measures_what_the_experiment_recorded(page, variant):
     assert on_page == pytest.approx(protocols.bicubic_psnr(truths, variant), abs=1e-4)
 
 
-# --- chapter 12
+# --- the appendix on several GPUs
 
 
 @pytest.fixture(scope="module")
 def formulas() -> dict:
-    return built("12-gpus", "gradient_bytes", "exchanged_bytes", "step_seconds", "price")
+    return built("b-gpus", "gradient_bytes", "exchanged_bytes", "step_seconds", "price")
 
 
 @given(st.integers(1, 9), st.integers(1, 5))

@@ -243,7 +243,7 @@ def test_a_job_that_does_not_come_together(monkeypatch, error, kind, message):
 
 def test_the_batch_job_in_the_book_tells_every_process_who_it_is(tmp_path):
     """Run as it stands, with stand-ins for Slurm's programs."""
-    page = json.loads((Path(__file__).parents[2] / "book" / "12-gpus.ipynb").read_text())
+    page = json.loads((Path(__file__).parents[2] / "book" / "b-gpus.ipynb").read_text())
     text = "\n\n".join("".join(cell["source"]) for cell in page["cells"])
     (script,) = re.findall(r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", text, re.DOTALL)
     programs = {
