@@ -28,27 +28,29 @@ from srlib.metrics import lpips, psnr_ssim
 
 ROOT = Path(__file__).parents[2]
 CHAPTER = ROOT / "book" / "07-museum.ipynb"
-CITATION = re.compile(r"(?:tests/)?((?:\w+/)?test_\w+\.py::test_\w+)")
+CITATION = re.compile(r"tests/((?:\w+/)?test_\w+\.py::test_\w+)")
+#: A room's exhibit, up to the test that it names; a row of the table; a test of a row.
+HUNG = re.compile(r"^### (\d+)\. .+?^Caught by `([^`]+)`\.$", re.M | re.S)
+LEAK = re.compile(r"^### The field's own leak\n.+?^Caught by `([^`]+)`\.$", re.M | re.S)
+ROW = re.compile(r"^\| (\d\d) \| ", re.M)
+LISTED = re.compile(r"^- (\d+): `([^`]+)`$", re.M)
 
 
 @functools.cache
-def exhibits() -> dict[str, str]:
-    """Exhibit -> the test that it names, read from the chapter's cells."""
-    found: dict[str, str] = {}
-    for cell in nbformat.read(CHAPTER, as_version=4).cells:
-        if cell.cell_type != "code" or "%pip" in cell.source:
-            continue
-        known: dict[str, str] = {}
-        for node in ast.walk(ast.parse(cell.source)):
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
-                known |= dict.fromkeys(names, node.value.value)
-        for node in ast.walk(ast.parse(cell.source)):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "exhibit":
-                name, *_, test = node.args
-                assert name.value not in found, "two exhibits of one name"
-                found[name.value] = test.value if isinstance(test, ast.Constant) else known[test.id]
-    return found
+def page() -> str:
+    """The chapter's prose."""
+    cells = nbformat.read(CHAPTER, as_version=4).cells
+    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+@functools.cache
+def exhibits() -> dict[int, str]:
+    """The number of an exhibit -> the test that it names, read from the chapter's prose."""
+    found = [(int(number), test) for number, test in HUNG.findall(page()) + LISTED.findall(page())]
+    leaks = [int(number) for number in ROW.findall(page())][-1:]  # the table's last row
+    found += [(number, test) for number in leaks for test in LEAK.findall(page())]
+    assert len(dict(found)) == len(found), "two exhibits of one number"
+    return {number: test.removeprefix("tests/") for number, test in found}
 
 
 def functions_of(file: Path) -> set[str]:
@@ -56,10 +58,10 @@ def functions_of(file: Path) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-def test_there_are_exhibits_and_each_names_a_test():
-    assert len(exhibits()) >= 20
-    for name, cited in exhibits().items():
-        assert CITATION.fullmatch(cited), name
+def test_there_are_ten_exhibits_and_eleven_rows_and_each_names_a_test():
+    assert [int(number) for number, _ in HUNG.findall(page())] == [*range(1, 11)]
+    assert [int(number) for number in ROW.findall(page())] == [*range(11, 22)]
+    assert [*exhibits()] == [*range(1, 22)]
 
 
 def test_every_test_that_the_chapter_names_exists():
@@ -71,13 +73,19 @@ def test_every_test_that_the_chapter_names_exists():
         assert function in functions_of(ROOT / "tests" / file), test
 
 
-def test_every_exhibit_asserts_that_its_numbers_differ():
-    cells = [c.source for c in nbformat.read(CHAPTER, as_version=4).cells if "exhibit(" in c.source]
-    shown = [source for source in cells if "def exhibit" not in source]
-    assert len(shown) == len(exhibits())
-    recorded = [source for source in shown if "leak" in source]  # its size is the finding
-    assert len(recorded) == 1
-    assert all("\nassert " in source for source in shown if source not in recorded)
+def test_every_exhibit_shows_a_wrong_line_and_asserts_that_it_is_wrong():
+    code: dict[int, str] = {}
+    number = 0
+    for cell in nbformat.read(CHAPTER, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            for heading in re.findall(r"^##+ (.*)", cell.source, re.M):
+                started = re.match(r"(\d+)\. ", heading)
+                number = int(started[1]) if started else 0
+        else:
+            code[number] = code.get(number, "") + "\n" + cell.source
+    for exhibit in range(1, 11):
+        assert "\nassert " in code[exhibit], exhibit
+        assert "wrong" in code[exhibit], exhibit
 
 
 # --- the bugs, put into srlib
@@ -116,75 +124,53 @@ TWO_SCALES = (
 )
 ROUNDED = "np.rint(np.clip(images, 0.0, 1.0) * top)"
 
-#: Exhibit -> its bug, as a change of srlib.
+#: The number of an exhibit -> its bug, as a change of srlib.
 BUGS = {
-    "RGB instead of Y": lambda: edited(psnr_ssim._prepare, "y_channel(images)", "images * 1.0"),
-    "full-range instead of studio-range Y": lambda: edited(
-        pixels.y_channel, STUDIO_RANGE, FULL_RANGE
-    ),
-    "grey photo through RGB to Y": lambda: edited(
+    4: lambda: edited(psnr_ssim._prepare, "y_channel(images)", "images * 1.0"),
+    11: lambda: edited(pixels.y_channel, STUDIO_RANGE, FULL_RANGE),
+    12: lambda: edited(
         evaluation.scored, '"rgb" if batch.grey else protocol.channel', "protocol.channel"
     ),
-    "PSNR of image 0 of each batch": lambda: edited(
+    13: lambda: edited(
         metrics.PSNR.update_state,
         "self.per_image(truth, prediction)",
         "self.per_image(truth, prediction)[:1]",
     ),
-    "PSNR of the batch, batches of 8": lambda: edited(
-        metrics.PSNR.per_image, ", axis=(1, 2, 3)", ""
-    ),
-    "multi-scale SSIM read as SSIM": lambda: edited(
-        psnr_ssim.ssim, "value.mean(axis=(1, 2, 3))", TWO_SCALES
-    ),
-    "tf.image.psnr(float, uint8, 255)": lambda: edited(
-        pixels.check_range, "if images.dtype", "if False and images.dtype"
-    ),
-    "wrap-around instead of clipping": lambda: edited(
-        pixels.to_integers, ROUNDED, "np.rint(images * top).astype(np.int64)"
-    ),
-    "truncation instead of rounding": lambda: edited(
-        pixels.to_integers, ROUNDED, "(np.clip(images, 0.0, 1.0) * top)"
-    ),
-    "preprocess_input overwrites its input": lambda: mock.patch.object(
-        vgg.Preprocessing, "__call__", overwriting
-    ),
-    "accuracy, of half brightness : bicubic": lambda: edited(
-        training.compile_model, "metrics=[PSNR()]", 'metrics=["accuracy"]'
-    ),
-    "VGG16 fed with [0, 1]": lambda: edited(vgg.VGG16.__init__, "if preprocessing:", "if False:"),
-    "red and blue swapped": lambda: edited(
-        vgg.Preprocessing.call, "keras.ops.flip(images, -1)", "images"
-    ),
-    "content loss as a constant: its gradient": lambda: edited(
+    5: lambda: edited(metrics.PSNR.per_image, ", axis=(1, 2, 3)", ""),
+    15: lambda: edited(psnr_ssim.ssim, "value.mean(axis=(1, 2, 3))", TWO_SCALES),
+    2: lambda: edited(pixels.check_range, "if images.dtype", "if False and images.dtype"),
+    1: lambda: edited(pixels.to_integers, ROUNDED, "np.rint(images * top).astype(np.int64)"),
+    14: lambda: edited(pixels.to_integers, ROUNDED, "(np.clip(images, 0.0, 1.0) * top)"),
+    3: lambda: mock.patch.object(vgg.Preprocessing, "__call__", overwriting),
+    6: lambda: edited(training.compile_model, "metrics=[PSNR()]", 'metrics=["accuracy"]'),
+    17: lambda: edited(vgg.VGG16.__init__, "if preprocessing:", "if False:"),
+    18: lambda: edited(vgg.Preprocessing.call, "keras.ops.flip(images, -1)", "images"),
+    7: lambda: edited(
         losses.PerceptualLoss.call,
         "self.features(y_pred)",
         "tf.stop_gradient(self.features(y_pred))",
     ),
-    "batch mates mixed: a neighbour moves the loss": lambda: edited(
+    8: lambda: edited(
         losses.PerceptualLoss.call,
         "return tf.reduce_mean(tf.square(difference), axis=(1, 2, 3))",
         MIS_WIRED,
     ),
-    "VGG16 built anew at every call": lambda: edited(
+    19: lambda: edited(
         losses.PerceptualLoss.call, "self.features(y_pred)", 'VGG16("relu1_2", "random")(y_pred)'
     ),
-    "LPIPS fed with [0, 1]": lambda: edited(
+    20: lambda: edited(
         lpips._network.__wrapped__, "2.0 * images - 1.0 - _SHIFT", "images - _SHIFT"
     ),
-    "aliased low-resolution input": lambda: edited(
+    9: lambda: edited(
         resize.resize, "int(target), kernel, antialias)", "int(target), kernel, False)"
     ),
-    "other kernel in training than in test": lambda: edited(
+    16: lambda: edited(
         data.dataset,
         "_PairStore(photos, sizes, kernel, cache)",
         '_PairStore(photos, sizes, "box", cache)',
     ),
-    "photographs on both sides of the split": lambda: edited(
-        photoset.PhotoSet.hold_out, 'if self.source == "embedded":', "if False:"
-    ),
-    "woman, after training half on the leak": lambda: edited(
-        leak.best_match, "for scale in scales:", "for scale in (1.0,):"
-    ),
+    10: lambda: edited(photoset.PhotoSet.hold_out, 'if self.source == "embedded":', "if False:"),
+    21: lambda: edited(leak.best_match, "for scale in scales:", "for scale in (1.0,):"),
 }
 #: What a test raises when it could not even be run: that catches no bug.
 BROKEN = {"NameError", "SyntaxError", "ImportError", "AttributeError", "FixtureLookupError"}
@@ -200,8 +186,8 @@ class Witness:
         self.raised.append(call.excinfo.typename)
 
 
-def run_each_test_with_its_bug() -> dict[str, list[str]]:
-    """Exhibit -> what the test that it names raised; for a process of its own."""
+def run_each_test_with_its_bug() -> dict[int, list[str]]:
+    """The number of an exhibit -> what the test that it names raised; for a process of its own."""
     raised = {}
     quick = [Phase.explicit, Phase.generate]  # one counterexample is enough: none is made smaller
     settings.register_profile("museum", settings.get_profile("srlib"), phases=quick)
