@@ -6,11 +6,12 @@ READY := $(VENV)/.ready
 HALF := $(VENV)/.half
 DATA ?= flower_photos
 
-.PHONY: help book test execute train serve lint clean
+.PHONY: help book test test-torch execute train serve lint clean
 
 help:
 	@echo "make book     build the book into _build/html"
 	@echo "make test     run every test, the notebooks included"
+	@echo "make test-torch  test the networks' twin in PyTorch, which it installs (CPU)"
 	@echo "make execute  run the notebooks that are out of date (cpu preset) and keep their outputs"
 	@echo "make train    train the shipped networks again: DATA=folder or source; resumable"
 	@echo "make serve    show the built book on http://127.0.0.1:8000"
@@ -34,6 +35,10 @@ test: $(READY)
 	SRLIB_PRESET=smoke $(BIN)/python -m pytest -n 2 --dist loadscope tests
 	SRLIB_PRESET=smoke $(BIN)/python -m pytest -p tools.recount --nbval-lax \
 	  --nbval-current-env --nbval-cell-timeout=120 -p no:cacheprovider book/*.ipynb
+
+test-torch: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt -c constraints.txt
+	$(BIN)/python -m pytest -p no:cacheprovider tests/twin
 
 execute: $(READY)
 	$(BIN)/python -m tools.notebooks execute --stale

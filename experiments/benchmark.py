@@ -37,7 +37,7 @@ ENSEMBLES = ("espcn", "residual-large")
 #: Sets of more photos than this keep of each photo only the RGB PSNR, and the LPIPS
 #: of the networks that chapter 4 compares photo by photo: the file is shipped.
 ALL_VALUES = 100
-COMPARED = ("-mse", "-perceptual")
+COMPARED = ("-mse", "-perceptual", "-miswired")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Train the strongest small network, the tiny one and the like-for-like one (chapter 8).
+"""Train the tiny network of the ladder (chapter 8); the strongest: experiments.twin.
 
     python -m experiments.ladder --photos DIR --textures DIR [JOB ...]
 
@@ -30,16 +30,6 @@ LICENCE = (
     "education; whoever uses these weights commercially should train without them"
 )
 
-STRONG = Recipe(
-    loss="mse+luma",
-    batch_size=8,
-    crop=48,
-    learning_rate=4e-4,
-    size=(None, None, 128),
-    steps_per_epoch=260,
-    epochs=10,
-    seed=4,
-)
 TINY = Recipe(
     loss="luma",
     batch_size=16,
@@ -83,22 +73,6 @@ class Rung(Job):
 
 
 JOBS = {
-    "residual-grown": Rung("residual", STRONG, options={"blocks": 8}, grows_from="residual-mse"),
-    "residual-large": Rung(
-        "residual",
-        replace(
-            STRONG,
-            loss="psnr",
-            learning_rate=2e-4,
-            steps_per_epoch=200,
-            epochs=4,
-            jit_compile=True,
-            seed=6,
-        ),
-        "the strongest: residual-mse grown deeper, trained at native resolution",
-        options={"blocks": 8},
-        starts_from="residual-grown",
-    ),
     "espcn-luma": Rung("residual", TINY, options=TINY_OPTIONS, mix=CLASSIC),
     "espcn": Rung(
         "residual",

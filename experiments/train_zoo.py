@@ -41,13 +41,17 @@ FINE_TUNED = replace(
     seed=2,
 )
 
+#: A fixed 2x2 mean after the sub-pixel step: no checkerboard (chapter 5).
+BOXED = {"box": True}
+
 JOBS = {
     # L1 first, which trains more steadily; then MSE, whose minimum PSNR rewards.
-    "residual-l1": Job("residual", RESIDUAL),
+    "residual-l1": Job("residual", RESIDUAL, options=BOXED),
     "residual-mse": Job(
         "residual",
         replace(RESIDUAL, loss="mse", learning_rate=2e-4, epochs=6, seed=1),
         "residual network with a bicubic skip, pixel loss: the one to use",
+        BOXED,
         starts_from="residual-l1",
     ),
     "hourglass-mse": Job(
@@ -75,11 +79,8 @@ JOBS = {
         "residual",
         FINE_TUNED,
         "residual network, pixel + perceptual loss: crisper, less exact",
+        BOXED,
         starts_from="residual-mse",
-    ),
-    # The classic 1 : 1, for chapter 4's comparison.
-    "residual-one-to-one": Job(
-        "residual", replace(FINE_TUNED, perceptual_weight=1.0), starts_from="residual-mse"
     ),
 }
 

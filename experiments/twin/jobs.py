@@ -25,6 +25,7 @@ class Stage:
         loss: a key of ``experiments.twin.losses.PIXEL_LOSSES``.
         perceptual: weight of the perceptual loss beside it.
         mis_wired: the perceptual loss as the classic system committed it.
+        frozen: batch normalisation by its averages, as in use, not by each batch's own.
         batch: crops in a step.
         crop: side of the input in pixels.
         candidates: of so many crops the most detailed is taken.
@@ -43,6 +44,7 @@ class Stage:
     loss: str = "l1"
     perceptual: float = 0.0
     mis_wired: bool = False
+    frozen: bool = False
     batch: int = 32
     crop: int = 48
     candidates: int = 1
@@ -63,6 +65,7 @@ def recipe(about: dict[str, Any]) -> dict[str, Any]:
         "perceptual_weight": stage["perceptual"],
         "perceptual_layer": "block2_conv2",
         "mis_wired": stage["mis_wired"],
+        "frozen": stage.get("frozen", False),
         "epochs": epochs,
         "steps_per_epoch": round(about["history"][-1]["steps"] / epochs),
         "batch_size": stage["batch"],
@@ -105,7 +108,15 @@ STAGES = {
         learning_rate=2e-4,
         seed=25,
     ),
-    "hourglass-perceptual": Stage(0.8, "hourglass-mse", **_PUBLISHED, seed=26),
+    "hourglass-one-to-one": Stage(0.8, "hourglass-mse", **_PUBLISHED, seed=26),
+    # In use a photo is normalised by averages; trained that way, no photo blows up any more.
+    "hourglass-perceptual": Stage(
+        0.8,
+        "hourglass-one-to-one",
+        **_PUBLISHED | {"learning_rate": 3e-4},
+        frozen=True,
+        seed=31,
+    ),
     "hourglass-miswired": Stage(0.8, "hourglass-mse", **_PUBLISHED, mis_wired=True, seed=26),
     "residual-large-l1": Stage(7, ZOO.format("residual-large"), **_LARGE, seed=27),
     "residual-large": Stage(

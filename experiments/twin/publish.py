@@ -11,7 +11,6 @@ import argparse
 import json
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import safetensors.numpy
@@ -26,7 +25,7 @@ from srlib.models import cards, registry, zoo
 
 SUMMARIES = {
     "hourglass-mse": "the classic hourglass network, pixel loss: for the lesson",
-    "hourglass-perceptual": "the classic hourglass network, pixel + perceptual loss: for the lesson",
+    "hourglass-perceptual": "the classic hourglass, pixel and perceptual loss: for the lesson",
     "hourglass-miswired": "the classic hourglass network, its loss as it was committed: a warning",
     "residual-mse": "residual network with a bicubic skip, pixel loss: the one to use",
     "residual-perceptual": "residual network, pixel + perceptual loss: crisper, less exact",
@@ -96,20 +95,22 @@ def publish(name: str, options: argparse.Namespace) -> None:
     except OSError as error:
         raise SrlibError(f"{file}: no trained network ({error})") from error
     stage = run["stage"]
+    told = phase(run)
     on_textures = stage["material"] == "everything"
+    lineage = json.dumps(told)  # of networks that learnt from textures, research alone is free
     about = {
         "summary": SUMMARIES[name],
         "data": (of_everything if on_textures else of_photos)(options),
         "precision": "mixed_bfloat16",
         "machine": {"device": run["machine"]["device"], "torch": run["machine"]["torch"]},
         "low_resolution_pixels": run["low_resolution_pixels"],
-        **phase(run),
+        **told,
     }
     if stage["perceptual"]:
         about["vgg"] = "ImageNet weights (vgg16_keras_block1_block2.npz)"
-    if on_textures:
+    if on_textures or "residual-large" in lineage:
         about["licence"] = LICENCE
-    else:
+    if not on_textures:
         _, held_out = common.training_photos(options.photos)
         about["validation_bicubic"] = jobs.bicubic_psnr(data.pairs(held_out, kernel=_kernel(stage)))
     model = registry.build(stage["architecture"], **stage["options"])

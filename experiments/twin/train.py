@@ -115,8 +115,16 @@ def validate(network: torch.nn.Module, photos: list[np.ndarray], stage: Stage, d
         image = material.rounded(255 * network(material.reduce(wide, weights) / 255))
         error = (image - material.truth(wide)).square().mean()
         values.append(10 * math.log10(255**2 / max(float(error), 1e-9)))
-    network.train()
+    training(network, stage)
     return sum(values) / len(values)
+
+
+def training(network: torch.nn.Module, stage: Stage) -> None:
+    """Switch to training, batch normalisation with it or not."""
+    network.train()
+    for layer in network.modules():
+        if stage.frozen and isinstance(layer, torch.nn.BatchNorm2d):
+            layer.eval()
 
 
 def start_file(stage: Stage, runs: Path) -> Path:
@@ -157,7 +165,8 @@ class Run:
     def __init__(self, name: str, options: argparse.Namespace, pools: dict, features):
         self.name, self.stage, self.runs = name, STAGES[name], options.runs
         self.device, self.compile_from = options.device, options.compile_from
-        self.network = start(self.stage, self.runs, self.device).train()
+        self.network = start(self.stage, self.runs, self.device)
+        training(self.network, self.stage)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), eps=self.stage.epsilon, fused=self.device == "cuda"
         )
