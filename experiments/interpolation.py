@@ -3,7 +3,7 @@
     python -m experiments.interpolation --photos DIR
 
 Writes srlib/book/recorded/interpolation.json. Needs LPIPS weights (srlib.metrics.lpips), and
-the job residual-one-to-one of experiments.train_zoo.
+RUNS/twin/residual-one-to-one, a stage of experiments.twin.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 import numpy as np
 
 from experiments import common
-from experiments.train_zoo import JOBS
-from srlib import data, training
+from experiments.twin import publish
+from srlib import data
 from srlib._backend import keras
 from srlib.metrics import lpips, psnr_ssim
 from srlib.models import zoo
@@ -50,8 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = common.parser(__doc__, ["photos"], ["runs"]).parse_args(arguments)
     photos = common.test_photos(options.photos)
     pairs = data.pairs(photos)
-    one_to_one = training.build_for("residual", JOBS["residual-one-to-one"].recipe)
-    training.Checkpoint(options.runs / "residual-one-to-one").load_best(one_to_one)
+    one_to_one, _ = publish.trained(options.runs / "twin" / "residual-one-to-one.safetensors")
     common.record(
         "interpolation",
         {

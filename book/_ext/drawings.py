@@ -72,7 +72,12 @@ def inline(text: str, alt: str, prefix: str, keep=lambda photo: PNG) -> str:
     wide, high = (float(number) for number in root.get("viewBox").split()[2:])
     if drawn:  # in points
         wide, high = wide / 0.75, high / 0.75
-    root.attrib |= {"width": f"{wide:g}", "height": f"{high:g}", "role": "img", "aria-label": alt}
+    root.attrib |= {
+        "width": f"{wide:g}",
+        "height": f"{high:g}",
+        "role": "img",
+        "aria-label": alt,
+    }
     root.set("class", " ".join(["drawing", *["pixels"] * bool(photos)]))
     # No line break of the file's own is left: between words it is a space.
     return re.sub(r"\s*\n\s*", " ", ElementTree.tostring(root, encoding="unicode"))

@@ -87,6 +87,7 @@ _CLASSIC = {"architecture": "hourglass", "inputs": "box", "crop": 64, "loss": "m
 _PUBLISHED = _CLASSIC | {"learning_rate": 1e-3, "clip": 0.5, "batch": 8, "perceptual": 1.0}
 _LARGE = {"options": {"blocks": 16}, "material": "everything", "crop": 64, "candidates": 2}
 _BOXED = {"options": {"blocks": 6, "box": True}, "loss": "psnr"}
+_FINE = _BOXED | {"loss": "mse", "batch": 16, "learning_rate": 2e-4}
 _PHOTOS = {"options": {"blocks": 8, "box": True}, "inputs": "found", "batch": 64}
 _TINY = {"options": {"blocks": 4, "filters": 16, "luma": True}, "material": "everything"}
 
@@ -98,16 +99,9 @@ STAGES = {
     "residual-photos": Stage(
         1, "residual-photos-l1", **_PHOTOS | {"loss": "psnr", "learning_rate": 2e-4}, seed=23
     ),
-    "residual-perceptual": Stage(
-        1,
-        "residual-mse",
-        options={"blocks": 6, "box": True},
-        loss="mse",
-        perceptual=0.02,
-        batch=16,
-        learning_rate=2e-4,
-        seed=25,
-    ),
+    "residual-perceptual": Stage(1, "residual-mse", **_FINE, perceptual=0.02, seed=25),
+    # The classic 1 : 1, for chapter 4's comparison.
+    "residual-one-to-one": Stage(1, "residual-mse", **_FINE, perceptual=1.0, seed=25),
     "hourglass-one-to-one": Stage(0.8, "hourglass-mse", **_PUBLISHED, seed=26),
     # In use a photo is normalised by averages; trained that way, no photo blows up any more.
     "hourglass-perceptual": Stage(

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import safetensors.numpy
@@ -19,6 +20,7 @@ from experiments import common, jobs
 from experiments.twin.jobs import recipe
 from experiments.twin.pack import SHRINK
 from srlib import data
+from srlib._backend import keras
 from srlib.data import photoset
 from srlib.errors import SrlibError
 from srlib.models import cards, registry, zoo
@@ -86,14 +88,21 @@ def phase(about: dict[str, Any]) -> dict[str, Any]:
     return told | ({"before": phase(about["before"])} if "before" in about else {})
 
 
-def publish(name: str, options: argparse.Namespace) -> None:
-    """Write one network's weights and card."""
-    file = options.runs / f"{name}{cards.SUFFIX}"
+def trained(file: Path) -> tuple[keras.Model, dict[str, Any]]:
+    """The network that a stage trained, in Keras, and what its JSON says."""
     try:
         run = json.loads(file.with_suffix(".json").read_text())
         weights = safetensors.numpy.load_file(file)
     except OSError as error:
         raise SrlibError(f"{file}: no trained network ({error})") from error
+    model = registry.build(run["stage"]["architecture"], **run["stage"]["options"])
+    zoo.assign(model, weights, file)
+    return model, run
+
+
+def publish(name: str, options: argparse.Namespace) -> None:
+    """Write one network's weights and card."""
+    model, run = trained(options.runs / f"{name}{cards.SUFFIX}")
     stage = run["stage"]
     told = phase(run)
     on_textures = stage["material"] == "everything"
@@ -113,8 +122,6 @@ def publish(name: str, options: argparse.Namespace) -> None:
     if not on_textures:
         _, held_out = common.training_photos(options.photos)
         about["validation_bicubic"] = jobs.bicubic_psnr(data.pairs(held_out, kernel=_kernel(stage)))
-    model = registry.build(stage["architecture"], **stage["options"])
-    zoo._assign(model, weights, file)
     target = cards.FOLDER / f"{name}{cards.SUFFIX}"
     protocol = replace(common.PROTOCOL, kernel=_kernel(stage))
     jobs.ship(

@@ -62,7 +62,7 @@ def load(name: str | os.PathLike, dtype: str = "float32") -> keras.Model:
         raise WeightsError(
             f"{path}: the network its card describes cannot be built ({error})"
         ) from error
-    _assign(model, tensors, path)
+    assign(model, tensors, path)
     return model
 
 
@@ -78,7 +78,17 @@ def _check_options(options: dict[str, Any], tensors: dict[str, np.ndarray]) -> N
             raise ValueError(f"{name} is {value!r}, which is not what the weights are of")
 
 
-def _assign(model: keras.Model, tensors: dict[str, np.ndarray], path: Path) -> None:
+def assign(model: keras.Model, tensors: dict[str, np.ndarray], path: str | os.PathLike) -> None:
+    """Give a model its weights by their names.
+
+    Args:
+        model: of the architecture that they are of.
+        tensors: by ``variable.path``.
+        path: of the file that they are from, for errors.
+
+    Raises:
+        WeightsError: when names or shapes differ.
+    """
     variables = {v.path: v for v in model.variables}
     if variables.keys() != tensors.keys():
         odd = sorted(variables.keys() ^ tensors.keys())
