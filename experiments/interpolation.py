@@ -2,8 +2,7 @@
 
     python -m experiments.interpolation --photos DIR
 
-Writes srlib/book/recorded/interpolation.json. Needs LPIPS weights (srlib.metrics.lpips), and
-RUNS/twin/residual-one-to-one, a stage of experiments.twin.
+Writes srlib/book/recorded/interpolation.json. Needs LPIPS weights (srlib.metrics.lpips).
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import sys
 import numpy as np
 
 from experiments import common
-from experiments.twin import publish
 from srlib import data
 from srlib._backend import keras
 from srlib.metrics import lpips, psnr_ssim
@@ -47,16 +45,14 @@ def curve(network: str, pairs: data.Pairs) -> dict[str, list[float]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and record both networks' curves."""
-    options = common.parser(__doc__, ["photos"], ["runs"]).parse_args(arguments)
+    options = common.parser(__doc__, ["photos"]).parse_args(arguments)
     photos = common.test_photos(options.photos)
     pairs = data.pairs(photos)
-    one_to_one, _ = publish.trained(options.runs / "twin" / "residual-one-to-one.safetensors")
     common.record(
         "interpolation",
         {
             "photos": len(pairs.low),
             "lpips": lpips.origin(),
-            "one to one": score(one_to_one, pairs),
             "curves": {name: curve(name, pairs) for name in ("residual", "hourglass")},
         },
         photos,

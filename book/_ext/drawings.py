@@ -1,6 +1,6 @@
-"""SVG pictures become part of the page, so that they take its colours, light or dark.
+"""SVG pictures become part of the page, and take its colours, light or dark.
 
-Of a drawing of matplotlib's, black and greys become shares of the text's colour, and
+Of a drawing by matplotlib, black and grey become shares of the text's colour, and
 embedded photos become files of their own again.
 """
 
@@ -55,7 +55,7 @@ def colours(root: ElementTree.Element) -> None:
 
 
 def inline(text: str, alt: str, prefix: str, keep=lambda photo: PNG) -> str:
-    """An SVG file's text as HTML; ``keep`` stores an embedded photo and says where."""
+    """An SVG file as HTML; ``keep`` stores an embedded photo and says where."""
     root = ElementTree.fromstring(text)
     for element in root.iter():
         plain(element)

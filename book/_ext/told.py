@@ -6,7 +6,7 @@ from docutils import nodes
 
 #: As tools/numbers.py finds them; a notebook is read here as the text of its file.
 COMMENT = re.compile(r"<!-- (?:cpu )?\{(?:(?!-->).)*\} -->")
-#: A cell with numbers and their signs and units alone, such as "33.6 / 0.93" or "+2.97 dB".
+#: A cell with numbers, signs and units alone: "33.6 / 0.93" or "+2.97 dB".
 NUMBERS = re.compile(r"[-+−±~]?\d[\d\s.,:/()%×x+−-]*(?:dB|s|ms|MB|kB|KB|K|M)?")
 
 

@@ -100,8 +100,6 @@ STAGES = {
         1, "residual-photos-l1", **_PHOTOS | {"loss": "psnr", "learning_rate": 2e-4}, seed=23
     ),
     "residual-perceptual": Stage(1, "residual-mse", **_FINE, perceptual=0.02, seed=25),
-    # The classic 1 : 1, for chapter 4's comparison.
-    "residual-one-to-one": Stage(1, "residual-mse", **_FINE, perceptual=1.0, seed=25),
     "hourglass-one-to-one": Stage(0.8, "hourglass-mse", **_PUBLISHED, seed=26),
     # In use a photo is normalised by averages; trained that way, no photo blows up any more.
     "hourglass-perceptual": Stage(
