@@ -1,19 +1,16 @@
 """Chapter 7's leak: one training photo of the field's classic set is a test image of Set5.
 
-    python -m experiments.leak --textures DIR --benchmarks DIR [--sample N] [--steps N]
+    python -m experiments.leak --textures DIR --benchmarks DIR [--sample N]
 
-DIR holds t91/, bsds_train/, bsds_test/ and leak/, the other Set5/. First every
-Set5 image is searched for in every photo; then a short fine-tuning says what
-training on the leak is worth. Writes srlib/book/recorded/leak.json; the training is
-resumable, run by run. Needs scikit-image.
+DIR holds t91/, bsds_train/, bsds_test/ and leak/, the other Set5/. Every Set5 image is
+searched for in every photo. Writes srlib/book/recorded/leak.json. Needs scikit-image.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from PIL import Image
@@ -21,30 +18,19 @@ from scipy.ndimage import gaussian_filter
 from skimage.feature import match_template
 
 from experiments import common
-from srlib import data, evaluation, pixels, training
+from srlib import data, pixels
 from srlib.data import photoset
 from srlib.data.photoset import PhotoSet
 from srlib.metrics import psnr_ssim
-from srlib.models import zoo
 
-MODEL = "residual-mse"
 FOLDERS = ("t91", "bsds_train", "bsds_test")
 LEAK = "302003.jpg"
 LEAKED = "img_005.png"  # Set5's `woman`
-#: A photo of the same size and shape in the leak's place: every crop lies where it lay.
-STAND_IN = "bsds_train"
 #: The quick search: long side of the reduced image that is sought, sizes of the photo
 #: relative to it, how many of them, and how many photos are then looked at again.
 SIDE, RANGE, SIZES, CANDIDATES = 64, (0.5, 1.25), 20, 3
 #: What is slower than so many pixels is shading; what varies by fewer grey levels is flat.
 SHADING, FLAT = 4.0, 2.0
-SEEDS = (0, 1)
-RECIPE = training.Recipe(
-    loss="mse", epochs=1, steps_per_epoch=100, batch_size=8, crop=32, learning_rate=1e-4, size=None
-)
-
-
-# --- one photograph?
 
 
 def luma(photo: np.ndarray) -> np.ndarray:
@@ -159,48 +145,6 @@ def register(test: np.ndarray, photo: np.ndarray) -> dict:
     }
 
 
-# --- what is it worth?
-
-
-@dataclass(frozen=True)
-class Arm:
-    """What one training sees besides the photos that all of them see.
-
-    Attributes:
-        photo: ``"leak"``, ``"leak, reduced"`` (to the size it has in Set5) or ``"stand-in"``.
-        often: False: once among the photos; True: as often as all of them together.
-    """
-
-    photo: str
-    often: bool
-
-
-ARMS = {
-    "without the leak": Arm("stand-in", often=False),
-    "with the leak, 1 photo of 291": Arm("leak", often=False),
-    "another photo, half of all crops": Arm("stand-in", often=True),
-    "the leak, half of all crops": Arm("leak", often=True),
-    "the leak at Set5's size, half of all crops": Arm("leak, reduced", often=True),
-}
-
-
-def extras(textures: Path, scale: float, folder: Path) -> dict[str, PhotoSet]:
-    """The photo that each arm adds, by ``Arm.photo``."""
-    photo = photoset.read_photo(textures / "leak" / LEAK)
-    reduced = folder / "reduced" / "leak.png"
-    reduced.parent.mkdir(parents=True, exist_ok=True)
-    if not reduced.exists():
-        Image.fromarray(scaled(photo, scale)).save(reduced)
-    others = photoset.folder(textures / STAND_IN)
-    alike = [i for i, other in enumerate(others) if other.shape == photo.shape]
-    found = {
-        "leak": photoset.folder(textures / "leak"),
-        "leak, reduced": photoset.folder(reduced.parent),
-        "stand-in": others.choose(np.array(alike[:1])),
-    }
-    return {name: replace(photos, source=name, split="all") for name, photos in found.items()}
-
-
 def findings(
     correlations: dict[str, dict[str, float]], searched: PhotoSet, tests: PhotoSet
 ) -> dict:
@@ -215,45 +159,10 @@ def findings(
     }
 
 
-def study(
-    photos: PhotoSet,
-    extra: dict[str, PhotoSet],
-    tests: PhotoSet,
-    recipe: training.Recipe,
-    folder: Path,
-) -> dict:
-    """Train, or just load, each arm with each seed, and score them all on Set5."""
-    validation = data.pairs(photos.take(8), size=64)
-    models = {"before": zoo.load(MODEL)}
-    for label, arm in ARMS.items():
-        mixed = photos.joined_with(extra[arm.photo], times=len(photos) if arm.often else 1)
-        for seed in SEEDS:
-            name = label.replace(",", "").replace(" ", "-").replace("'", "")
-            models[f"{label}|{seed}"] = model = zoo.load(MODEL)
-            print(f"{label}, seed {seed}", flush=True)
-            mine = replace(recipe, seed=seed)
-            training.train(model, mixed, validation, mine, folder / f"{name}-{seed}", verbose=2)
-    scores = evaluation.evaluate(models, tests, evaluation.PROTOCOLS["y"])
-    print(scores.table())
-    return {
-        "model": MODEL,
-        "protocol": str(scores.protocol),
-        "photos": len(photos),
-        "seeds": list(SEEDS),
-        "recipe": asdict(recipe),
-        "before": scores.psnr["before"].tolist(),
-        "arms": {
-            label: [scores.psnr[f"{label}|{seed}"].tolist() for seed in SEEDS] for label in ARMS
-        },
-    }
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Search, register, train, score and record."""
+    """Search, register and record."""
     parser = common.parser(__doc__, ["textures", "benchmarks"], ["runs"])
-    parser.add_argument("--steps", type=int, default=RECIPE.steps_per_epoch, help="of each run")
     parser.add_argument("--sample", type=int, help="search the leak and so many other photos")
-    parser.add_argument("--registration-only", action="store_true", help="do not train")
     options = parser.parse_args(arguments)
     folder = options.runs / "leak"
     tests = common.test_set(options.benchmarks, "Set5")
@@ -269,10 +178,6 @@ def main(arguments: list[str] | None = None) -> int:
     print(json.dumps(place, indent=1), flush=True)
     content = {"photo": LEAK, "image": LEAKED, "images": names, "searched": len(searched)}
     content |= findings(correlations, searched, tests) | {"registration": place}
-    if not options.registration_only:
-        recipe = replace(RECIPE, steps_per_epoch=options.steps)
-        extra = extras(options.textures, place["scale"], folder)
-        content["training"] = study(sets[0].joined_with(sets[1]), extra, tests, recipe, folder)
     common.record("leak", content, searched, ", ".join(FOLDERS))
     return 0
 
