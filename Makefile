@@ -13,7 +13,7 @@ help:
 	@echo "make test     run every test, the notebooks included"
 	@echo "make test-torch  test the networks' twin in PyTorch, which it installs (CPU)"
 	@echo "make execute  run the notebooks that are out of date (cpu preset) and keep their outputs"
-	@echo "make train    train the shipped networks again: DATA=folder or source; resumable"
+	@echo "make train    train four of the shipped networks again: DATA=folder or source; resumable"
 	@echo "make serve    show the built book on http://127.0.0.1:8000"
 
 # What an interrupted install left behind looks installed to pip; so it is made afresh.

@@ -25,7 +25,10 @@ PROTOCOL = Protocol(size=128)
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "photos": {"help": "source or folder of photos"},
-    "textures": {"type": Path, "help": "folder that holds t91/, bsds_train/ and bsds_test/"},
+    "textures": {
+        "type": Path,
+        "help": "folder that holds t91/, bsds_train/, bsds_test/ and sunhays80/",
+    },
     "benchmarks": {"type": Path, "help": "folder that holds Set5/ and Set14/"},
     "runs": {"type": Path, "default": ROOT / "runs", "help": "where state is kept"},
     "quick": {"action": "store_true", "help": "tiny: shows only that it works"},

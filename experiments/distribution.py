@@ -1,4 +1,4 @@
-"""Chapter 12's experiment: the same training on one device, on two, and by two workers.
+"""Appendix B's experiment: the same training on one device, on two, and by two workers.
 
     python -m experiments.distribution
 

@@ -1,4 +1,4 @@
-"""Training in processes of its own, which are killed: for chapter 12's experiment and for tests.
+"""Training in processes of its own, which are killed: for appendix B's experiment and for tests.
 
 A server imports TensorFlow once and forks for each start, so that a start costs
 a second and not ten.

@@ -1,4 +1,4 @@
-"""Chapter 6: what the networks do with inputs they were not trained for.
+"""Chapter 9: what the networks do with inputs they were not trained for.
 
     python -m experiments.robustness --photos DIR [--benchmarks DIR]
 

@@ -1,4 +1,4 @@
-"""Chapter 9's experiment: how fast is it, and what stands between?
+"""Appendix A's experiment: how fast is it, and what stands between?
 
     python -m experiments.speed [--quick]
 

@@ -1,4 +1,4 @@
-"""The shipped networks at work and in training, timed for chapter 9; see experiments.speed."""
+"""The shipped networks at work and in training, timed for appendix A; see experiments.speed."""
 
 from __future__ import annotations
 

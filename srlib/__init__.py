@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from srlib.upscaling.network import predict
     from srlib.upscaling.photo import upscale
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _HOMES = {
     "available": "models.cards",

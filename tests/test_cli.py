@@ -163,7 +163,8 @@ def test_a_card_is_printed(run):
     code, out, _ = run("models", "residual-mse")
     assert code == 0
     card = srlib.card("residual-mse")
-    assert card.pop("history") and card["before"].pop("history")  # far too long to read
+    for phase in cards.phases(card):
+        assert phase.pop("history")  # far too long to read
     assert json.loads(out) == card
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-#: The classic network, as far as it has come elsewhere: a path within the repository.
-CLASSIC = "experiments/stages/classic.safetensors"
+#: A shipped network, as a path within the repository.
 ZOO = "srlib/models/weights/{}.safetensors"
 
 
@@ -92,7 +91,9 @@ _PHOTOS = {"options": {"blocks": 8, "box": True}, "inputs": "found", "batch": 64
 _TINY = {"options": {"blocks": 4, "filters": 16, "luma": True}, "material": "everything"}
 
 STAGES = {
-    "hourglass-mse": Stage(6, CLASSIC, **_CLASSIC, batch=64, learning_rate=8e-4, seed=21),
+    "hourglass-mse": Stage(
+        6, ZOO.format("hourglass-mse"), **_CLASSIC, batch=64, learning_rate=4e-4, seed=32
+    ),
     "residual-mse": Stage(1.2, ZOO.format("residual-mse"), **_BOXED, seed=24),
     # From photos alone, without the textures: whoever uses it may do so commercially.
     "residual-photos-l1": Stage(2, "residual-mse", **_PHOTOS, seed=22),

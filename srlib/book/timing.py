@@ -69,11 +69,12 @@ def convolution_speed(
     training: bool = False,
     rounds: int = 5,
 ) -> dict[tuple[int, int], float]:
-    """GFLOP/s of bare 3x3 convolutions: what a network here can hope for.
+    """GFLOP/s of bare 3x3 convolutions: the yardstick of a network's speed.
 
-    A floating point operation is a multiplication or an addition. No network
-    built of such convolutions is faster than they are, so the largest of these
-    numbers is its roof: the "roofline" of S. Williams et al. (2009), measured.
+    A floating point operation is a multiplication or an addition. The largest of
+    these numbers is what a network's own is told beside. It is no limit: a graph
+    saves writing and reading between layers, and other engines have convolutions
+    of their own, so that some networks pass it.
 
     Args:
         channels: of input and output.

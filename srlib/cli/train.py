@@ -62,7 +62,7 @@ def add(subcommands: Any) -> None:
         choices=("none", "mirrored", "multiworker"),
         default="none",
         help="mirrored: on all GPUs of this machine; multiworker: on the machines in TF_CONFIG, "
-        f"each of which runs this command (chapter 12) {DEFAULT}",
+        f"each of which runs this command (appendix B of the book) {DEFAULT}",
     )
     one.add_argument(
         "--run-dir",

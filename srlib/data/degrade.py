@@ -9,7 +9,7 @@ in which they are written:
     "noise 5, bicubic"   noise in the large photo, reduced afterwards
     "noise 10, bilateral 30"   noise, and a cure for it
 
-Every step hands on 8 bits, as saving a file would. Taught in chapter 6.
+Every step hands on 8 bits, as saving a file would. Taught in chapter 9.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def degrade(truths: np.ndarray, name: str = "bicubic") -> np.ndarray:
     """Make a low-resolution image from a truth, and damage it, in the named steps.
 
     The same image always gives the same result, noise included, alone or in a batch.
-    Taught in chapter 6.
+    Taught in chapter 9.
 
     Args:
         truths: uint8 ``(H, W, 3)`` or ``(N, H, W, 3)``, height and width even.

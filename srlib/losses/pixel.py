@@ -51,7 +51,7 @@ def _negative_psnr(error: tf.Tensor) -> tf.Tensor:
 #: ``(N,)``. They are ``"mse"``, ``"l1"``, ``"charbonnier"`` (an L1 rounded off below one grey
 #: level; P. Charbonnier et al., 1994), ``"luma"`` (the squared error of Y alone, which leaves
 #: colour free), ``"mse+luma"`` (the mean of both) and ``"psnr"`` (the negative PSNR of that mean
-#: in dB, whose average is the number that is reported). Chapter 8 compares them.
+#: in dB, whose average is the number that is reported). Chapter 8 compares most of them.
 #:
 #: :meta hide-value:
 PIXEL_LOSSES: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {

@@ -3,7 +3,7 @@
 The small photo holds no frequency, across or down, above half of its own resolution. Whatever
 the enlargement shows there comes from the network's experience with other
 photos. Where the truth is known, that detail can be split in two: the part that
-goes with the truth, and the part that does not. Taught in chapter 10.
+goes with the truth, and the part that does not. Taught in chapter 9.
 """
 
 from __future__ import annotations

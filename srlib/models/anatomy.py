@@ -58,8 +58,8 @@ def flops(model: keras.Model, height: int = 64, width: int = 64) -> int:
 def main_width(model: keras.Model, side: int = 64) -> int:
     """The number of channels in which most of a network's operations happen.
 
-    Counted by each convolution's output channels; its roof is that of bare
-    convolutions with as many.
+    Counted by each convolution's output channels; its yardstick is the speed
+    of bare convolutions with as many.
     """
     widths: Counter[int] = Counter()
     for layer, operations, channels in _costs(model, side, side):

@@ -1,6 +1,6 @@
 """State on disk, to the step: a run that is killed at any instant goes on with the next batch.
 
-Taught in chapter 3.
+Taught in chapter 3 and appendix B.
 """
 
 from __future__ import annotations

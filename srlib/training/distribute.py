@@ -4,7 +4,7 @@ Synchronous data parallelism: every device holds the whole network and computes
 the gradients of its part of the batch; the sum of all gradients, which is that
 of the whole batch, moves every copy in the same way. So the number of devices
 changes the time a run takes and not what it computes, but for rounding. Taught
-in chapter 12.
+in appendix B.
 """
 
 from __future__ import annotations

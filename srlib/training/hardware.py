@@ -1,6 +1,6 @@
 """The machine at hand: what it is, and the fastest precision it computes natively.
 
-Taught in chapter 9.
+Taught in appendix A.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def train(
     and the history of a run that nothing disturbed.
 
     With a strategy the same batches are shared out to several devices, or to
-    several machines (chapter 12). How many there are is not part of the run's
+    several machines (appendix B). How many there are is not part of the run's
     settings: a run may go on with more of them, or fewer.
 
     Args:

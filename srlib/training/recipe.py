@@ -45,7 +45,7 @@ class Recipe:
         ema: share of the old in a running average of the weights, which is
             then what is validated and kept; 0 for none.
         jit_compile: with XLA; None for on GPUs alone. On a CPU it pays for plain
-            convolutions and costs time for the hourglass (chapter 9).
+            convolutions and costs time for the hourglass (appendix A).
         seed: of weights, order, crops and flips.
         precision: ``"auto"``, or a Keras dtype policy.
         start: what the network's weights are from, for the record; nothing is loaded.

@@ -57,7 +57,7 @@ class Team:
         if normal and self.devices > 1:
             warnings.warn(
                 f"{model.name}: each device normalises its own {batch_size // self.devices} of "
-                f"{batch_size} photos, so this training is not that of one device (chapter 12)",
+                f"{batch_size} photos, so this training is not that of one device (appendix B)",
                 stacklevel=4,
             )
 
