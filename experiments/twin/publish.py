@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -71,10 +72,17 @@ def of_everything(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def history(about: dict[str, Any]) -> list[dict[str, Any]]:
-    """The entries of a run's history, numbered as epochs."""
+    """The entries of a run's history, numbered as epochs.
+
+    Where the pixel loss is MSE, ``psnr`` is that of its mean, a little below the mean PSNR.
+    """
     entries = about["history"]
     seconds = about["seconds"] / len(entries)
-    return [{"epoch": n, "seconds": seconds} | entry for n, entry in enumerate(entries, 1)]
+    found = [{"epoch": n, "seconds": seconds} | entry for n, entry in enumerate(entries, 1)]
+    if about["stage"]["loss"] == "mse":
+        for entry in found:
+            entry["psnr"] = 10 * math.log10(255**2 / entry["pixels"])
+    return found
 
 
 def phase(about: dict[str, Any]) -> dict[str, Any]:
