@@ -23,6 +23,8 @@ GENERATED = ROOT / "book" / "_generated"
 BEFORE_AFTER = ROOT / "book" / "_static" / "before-after.svg"
 #: Packages whose versions the tables show.
 SHOWN = (("tensorflow", "TensorFlow"), ("keras", "Keras"))
+#: What may have trained a network.
+TRAINED_BY = (*SHOWN, ("torch", "PyTorch"))
 
 
 def reading_order(root: Path = ROOT) -> list[str]:
@@ -101,6 +103,8 @@ def _recipe(recipe: dict) -> str:
     shown = {"loss", "epochs", "steps_per_epoch", "batch_size", "crop", "learning_rate", "schedule"}
     shown |= {key for key in ("candidates", "ema") if recipe.get(key, 1) not in (0, 1, None)}
     shown |= {"size"} if recipe.get("size", 128) != 128 else set()
+    shown |= {key for key in ("mis_wired", "frozen") if recipe.get(key)}
+    shown |= {"kernel"} if recipe.get("kernel", "bicubic") != "bicubic" else set()
     if recipe.get("perceptual_weight"):
         shown |= {"perceptual_weight", "perceptual_layer", "clip_value"}
     return ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in recipe.items() if k in shown)
@@ -130,7 +134,7 @@ def _card(card: dict) -> str:
     rows += [
         ["precision", card["precision"]],
         ["training time", f"{training_seconds(card) / 60:.0f} minutes on {machine['device']}"],
-        ["versions", f"TensorFlow {machine['tensorflow']}, Keras {machine['keras']}"],
+        ["versions", ", ".join(f"{n} {machine[key]}" for key, n in TRAINED_BY if key in machine)],
         ["protocol", card["test"]["protocol"]],
     ]
     for row in card["test"]["summary"]:
@@ -143,6 +147,8 @@ def _card(card: dict) -> str:
                 + (f"; LPIPS {row['lpips']:.4f}" if "lpips" in row else "")
             )
             rows.append([f"{card['test']['photos']} test photos", score])
+    if worst := card["test"].get("worst"):
+        rows.append(["worst of them", f"{worst['psnr']:.2f} dB"])
     if "licence" in card:
         rows.insert(4, ["licence of the data", card["licence"]])
     if found := _standings().get(card["name"]):

@@ -9,6 +9,7 @@ from keras import layers
 from srlib import models
 from srlib.layers.normalization import FusedBatchNormalization
 from srlib.layers.upsampling import UPSAMPLERS
+from srlib.metrics import checkerboard
 from srlib.pixels import to_float
 from srlib.resize import downscale, interpolate
 
@@ -111,9 +112,28 @@ def filled(model: keras.Model, seed: int = 4) -> keras.Model:
     return model
 
 
+def test_a_box_is_the_mean_of_each_pixel_and_its_neighbours_to_the_right_and_below(rng):
+    plain, boxed = (filled(models.residual(1, 8, box=box)) for box in (False, True))
+    low = 0.45 + 0.1 * rng.random((1, 6, 5, 3)).astype(np.float32)
+    for model in (plain, boxed):  # details small enough that nothing is clipped
+        model.set_weights([w / 4 for w in model.get_weights()])
+    skip = interpolate(low)
+    details = np.asarray(plain(low)) - skip
+    wide = np.pad(details, ((0, 0), (0, 1), (0, 1), (0, 0)), "edge")
+    parts = (wide[:, y : y + 12, x : x + 10] for y in (0, 1) for x in (0, 1))
+    np.testing.assert_allclose(np.asarray(boxed(low)) - skip, sum(parts) / 4, atol=1e-6)
+
+
+def test_a_box_leaves_no_pattern_on_flat_grey():
+    plain, boxed = (filled(models.residual(1, 8, box=box)) for box in (False, True))
+    assert checkerboard.flat_response(plain).min() > 1e-2
+    assert checkerboard.flat_response(boxed).max() < 1e-4
+
+
+@pytest.mark.parametrize("box", [False, True])
 @pytest.mark.parametrize("luma", [False, True])
-def test_a_deepened_network_draws_the_same_picture(luma, rng):
-    model = filled(models.residual(2, 8, luma))
+def test_a_deepened_network_draws_the_same_picture(luma, box, rng):
+    model = filled(models.residual(2, 8, luma, box))
     deeper = models.deepen(model, 5)
     images = rng.uniform(0, 1, (2, 9, 7, 3)).astype(np.float32)
     np.testing.assert_allclose(deeper(images), model(images), atol=1e-6)
