@@ -98,7 +98,7 @@ class Network:
 def networks() -> list[Network]:
     """The shipped networks, perceptual twins left out: only their weights differ."""
     found: dict[str, Network] = {}
-    for name in srlib.available():
+    for name in sorted(srlib.available(), key=lambda name: (not name.endswith("-mse"), name)):
         card = cards.card(name)
         key = json.dumps([card["architecture"], card["options"]], sort_keys=True)
         found.setdefault(key, Network(name, card["architecture"], card["options"]))
