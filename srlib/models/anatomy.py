@@ -146,6 +146,10 @@ def _reach(layer: keras.layers.Layer) -> list[Step]:
         return [transposed_convolution(*_square(layer))]
     if isinstance(layer, keras.layers.Conv2D):
         return [convolution(*_square(layer))]
+    if isinstance(layer, (layers.AveragePooling2D, layers.MaxPooling2D)):
+        sizes, strides = set(layer.pool_size), set(layer.strides)
+        if len(sizes) == 1 and strides == {1} and layer.padding == "same":
+            return [convolution(sizes.pop())]
     square = isinstance(layer, layers.UpSampling2D) and len(set(layer.size)) == 1
     if square and layer.interpolation == "nearest":
         return [repetition(layer.size[0])]

@@ -79,6 +79,14 @@ def test_convolutions_of_another_kind_are_refused(options):
         receptive_field(keras.Model(low, high))
 
 
+@pytest.mark.parametrize("options", [{"strides": 1}, {"padding": "same"}])
+def test_pools_that_shrink_or_cut_the_image_are_refused(options):
+    low = keras.Input((None, None, 3))
+    high = keras.layers.AveragePooling2D(2, name="pool", **options)(low)
+    with pytest.raises(TilingError, match="pool: a AveragePooling2D"):
+        receptive_field(keras.Model(low, high))
+
+
 # --- sizes and cost
 
 

@@ -20,6 +20,7 @@ BUILDERS = {
     "nearest": models.nearest,
     "linear": lambda: models.linear(7),
     "residual": lambda: models.residual(blocks=2, filters=4),
+    "boxed": lambda: models.residual(blocks=1, filters=4, box=True),
     "luma": lambda: models.residual(blocks=1, filters=4, luma=True),
     "hourglass-1": lambda: models.hourglass(depth=1),
     "hourglass-3": lambda: models.hourglass(skip=True),

@@ -45,6 +45,7 @@ def test_a_network_of_the_readers_own(height, width, tile):
     keras.utils.set_random_seed(4)
     low = keras.Input((None, None, 3))
     wide = keras.layers.Conv2D(4, 5, padding="same", activation="relu")(low)
+    wide = keras.layers.MaxPooling2D(3, 1, padding="same")(wide)
     both = keras.layers.Concatenate()([low, keras.layers.Dropout(0.5)(wide)])
     enlarged = keras.layers.UpSampling2D(2)(both)
     model = keras.Model(low, keras.layers.Conv2D(3, 3, padding="same")(enlarged))
