@@ -169,7 +169,8 @@ def taught(photos: PhotoSet, folder: Path) -> PhotoSet:
 
 def in_half_precision(model: keras.Model) -> keras.Model:
     """The same residual network with the same weights, computing in bfloat16."""
-    twin = models.residual(BASE.options["blocks"], dtype="mixed_bfloat16")
+    box = "box" in {layer.name for layer in model.layers}
+    twin = models.residual(BASE.options["blocks"], box=box, dtype="mixed_bfloat16")
     twin.set_weights(model.get_weights())
     return twin
 

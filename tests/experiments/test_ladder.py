@@ -170,3 +170,11 @@ def test_a_rung_is_trained_and_published_with_its_licence(folders, tmp_path, mon
     assert not (tmp_path / "first.safetensors").exists()  # a phase, not shipped
     assert str(tmp_path) not in json.dumps(card)
     assert zoo.load("last").count_params() == card["parameters"]
+
+
+@pytest.mark.parametrize("box", [False, True])
+def test_half_precision_draws_the_same_picture(box, rng):
+    model = models.residual(levers.BASE.options["blocks"], box=box)
+    model.set_weights([rng.normal(0, 0.03, w.shape) for w in model.get_weights()])
+    low = rng.uniform(0.2, 0.8, (1, 12, 10, 3)).astype(np.float32)
+    np.testing.assert_allclose(levers.in_half_precision(model)(low), model(low), atol=0.02)
