@@ -35,8 +35,8 @@ class Job:
         summary: one line for `srlib models`; empty for a run that is not shipped.
         options: of the architecture.
         starts_from: the job whose best weights it starts from.
-        grows_from: the shipped model, or the weights file, that it starts from, deepened
-            where ``options`` ask for blocks.
+        grows_from: the shipped model that it starts from, deepened where ``options`` ask for
+            blocks.
     """
 
     architecture: str
@@ -110,8 +110,6 @@ def publish(
     model: keras.Model,
     material: Material,
     options: argparse.Namespace,
-    shipped_as: str = "",
-    folder: Path | None = None,
     **more: Any,
 ) -> None:
     """Write weights and card, with scores of the weights as they will be loaded.
@@ -122,16 +120,13 @@ def publish(
         model: with its best weights.
         material: what it was trained on.
         options: the source of ``photos``, whose test split judges it, and the folder of ``runs``.
-        shipped_as: the model's name, if it is not the job's.
-        folder: where to, if it is not the zoo.
         more: goes on the card.
     """
     job, (photos, validation) = jobs[name], material
-    shipped_as = shipped_as or name
-    target = (folder or cards.FOLDER) / f"{shipped_as}{cards.SUFFIX}"
+    target = cards.FOLDER / f"{name}{cards.SUFFIX}"
     state = training.Checkpoint(options.runs / name).state
     if target.exists() and cards.card(target)["history"] == state["history"]:
-        print(f"{shipped_as}: published already")
+        print(f"{name}: published already")
         return
     about = {
         "summary": job.summary,

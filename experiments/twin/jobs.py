@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+#: To what share of their size JPEG textures are reduced, beside being used as they are.
+REDUCED = 0.7
 #: A shipped network, as a path within the repository.
 ZOO = "srlib/models/weights/{}.safetensors"
 
@@ -64,7 +66,7 @@ def recipe(about: dict[str, Any]) -> dict[str, Any]:
         "perceptual_weight": stage["perceptual"],
         "perceptual_layer": "block2_conv2",
         "mis_wired": stage["mis_wired"],
-        "frozen": stage.get("frozen", False),
+        "frozen": stage["frozen"],
         "epochs": epochs,
         "steps_per_epoch": round(about["history"][-1]["steps"] / epochs),
         "batch_size": stage["batch"],

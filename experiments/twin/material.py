@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from experiments.twin.networks import mirrored
 from srlib.errors import SrlibError
 from srlib.resize import taps
 
@@ -50,6 +51,11 @@ def decode(folder: Path, shrink: float = 1.0) -> list[np.ndarray]:
         return list(pool.map(one, paths))
 
 
+def with_margin(photo: np.ndarray) -> np.ndarray:
+    """A photo with mirrored pixels around it."""
+    return np.pad(photo, ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), "symmetric")
+
+
 class Pool:
     """Photos in one flat tensor, from which crops are cut.
 
@@ -67,11 +73,10 @@ class Pool:
         weights: Sequence[float] | None = None,
         seed: int = 0,
     ):
-        around = ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0))
-        padded = [np.pad(photo, around, "symmetric") for photo in photos]
-        flat = np.concatenate([photo.reshape(-1, 3) for photo in padded])
+        wide = [with_margin(photo) for photo in photos]
+        flat = np.concatenate([photo.reshape(-1, 3) for photo in wide])
         self.pixels = torch.from_numpy(flat).to(device)
-        sizes = np.array([photo.shape[:2] for photo in padded])
+        sizes = np.array([photo.shape[:2] for photo in wide])
         areas = sizes.prod(axis=1)
         self.sizes = torch.from_numpy(sizes).to(device)
         self.starts = torch.from_numpy(np.cumsum(areas) - areas).to(device)
@@ -163,9 +168,7 @@ def blur(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     weights = torch.exp(-0.5 * (steps / sigma.clamp(min=1e-3)[:, None]).square())
     weights = weights / weights.sum(1, keepdim=True)
     for axis in (2, 3):
-        length = images.shape[axis]
-        index = torch.arange(-3, length + 3, device=images.device) % (2 * length)
-        padded = images.index_select(axis, torch.minimum(index, 2 * length - 1 - index))
+        length, padded = images.shape[axis], mirrored(images, 3, axis)
         images = sum(
             weights[:, t].reshape(-1, 1, 1, 1) * padded.narrow(axis, t, length) for t in range(7)
         )

@@ -29,14 +29,19 @@ def _cubic_filters() -> torch.Tensor:
     return torch.einsum("ai,bj->abij", rows, rows).reshape(4, 1, 5, 5)
 
 
+def mirrored(images: torch.Tensor, radius: int, axis: int) -> torch.Tensor:
+    """Images with mirrored borders along an axis: ... 1 0 | 0 1 2, NumPy's "symmetric"."""
+    length = images.shape[axis]
+    index = torch.arange(-radius, length + radius, device=images.device) % (2 * length)
+    return images.index_select(axis, torch.minimum(index, 2 * length - 1 - index))
+
+
 def bicubic(low: torch.Tensor) -> torch.Tensor:
     """Enlarge twofold by bicubic interpolation on mirrored borders."""
     n, channels, height, width = low.shape
-    for axis, length in ((2, height), (3, width)):  # ... 1 0 | 0 1 2: "symmetric" in NumPy
-        index = torch.arange(-2, length + 2, device=low.device) % (2 * length)
-        low = low.index_select(axis, torch.minimum(index, 2 * length - 1 - index))
+    wide = mirrored(mirrored(low, 2, axis=2), 2, axis=3)
     phases = F.conv2d(
-        low.reshape(-1, 1, height + 4, width + 4), _cubic_filters().to(low.device, low.dtype)
+        wide.reshape(-1, 1, height + 4, width + 4), _cubic_filters().to(low.device, low.dtype)
     )
     return F.pixel_shuffle(phases, 2).reshape(n, channels, 2 * height, 2 * width)
 
@@ -113,38 +118,25 @@ class Hourglass(nn.Module):
 
 
 ARCHITECTURES = {"residual": Residual, "hourglass": Hourglass}
-#: Keras' names of what PyTorch calls otherwise.
-NAMES = {
-    "kernel": "weight",
+#: Keras' names of what PyTorch calls otherwise: in batch normalisation, in convolutions.
+NORM = {
     "gamma": "weight",
     "beta": "bias",
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
+CONVOLUTION = {"kernel": "weight"}
+
+
+def _regrouped(value: np.ndarray, groups: int) -> np.ndarray:
+    """Channels in ``groups``, counted the other way about: before the sub-pixel step TensorFlow
+    counts them (phase, colour) and PyTorch (colour, phase)."""
+    return value.reshape(groups, -1, *value.shape[1:]).swapaxes(0, 1).reshape(value.shape)
 
 
 def _to_torch(key: str, value: np.ndarray) -> np.ndarray:
-    if value.ndim != 4:
-        return value if key != "upsample/bias" else _by_colour(value)
-    return (
-        value.transpose(3, 2, 0, 1)
-        if key != "upsample/kernel"
-        else _by_colour(value.transpose(3, 2, 0, 1))
-    )
-
-
-def _by_colour(value: np.ndarray) -> np.ndarray:
-    """TensorFlow counts the channels before the sub-pixel step (phase, colour); PyTorch the other
-    way about."""
-    return np.ascontiguousarray(value.reshape(4, -1, *value.shape[1:]).swapaxes(0, 1)).reshape(
-        value.shape
-    )
-
-
-def _by_phase(value: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(value.reshape(-1, 4, *value.shape[1:]).swapaxes(0, 1)).reshape(
-        value.shape
-    )
+    value = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value
+    return _regrouped(value, 4) if key.startswith("upsample/") else value
 
 
 def load(path: str | Path) -> nn.Module:
@@ -160,7 +152,8 @@ def assign(network: nn.Module, weights: dict[str, np.ndarray]) -> None:
     state = {}
     for key, value in weights.items():
         layer, name = key.split("/")
-        state[f"{layer}.{NAMES.get(name, name)}"] = torch.from_numpy(
+        name = (NORM | CONVOLUTION).get(name, name)
+        state[f"{layer}.{name}"] = torch.from_numpy(
             np.ascontiguousarray(_to_torch(key, value.astype(np.float32)))
         )
     counters = {k for k in network.state_dict() if k.endswith("num_batches_tracked")}
@@ -178,12 +171,12 @@ def tensors(network: nn.Module) -> dict[str, np.ndarray]:
         layer, name = key.rsplit(".", 1)
         if name == "num_batches_tracked":
             continue
-        norm = layer.endswith("_bn")
-        keras = {v: k for k, v in NAMES.items() if (k != "kernel") == norm or v.startswith("run")}
+        names = NORM if layer.endswith("_bn") else CONVOLUTION
+        told = {torchs: keras for keras, torchs in names.items()}
         value = tensor.detach().float().cpu().numpy()
         if layer == "upsample":
-            value = _by_phase(value)
+            value = _regrouped(value, len(value) // 4)
         if value.ndim == 4:
             value = value.transpose(2, 3, 1, 0)
-        found[f"{layer}/{keras.get(name, name)}"] = np.ascontiguousarray(value)
+        found[f"{layer}/{told.get(name, name)}"] = np.ascontiguousarray(value)
     return found

@@ -18,8 +18,8 @@ from typing import Any
 import safetensors.numpy
 
 from experiments import common, jobs
-from experiments.twin.jobs import recipe
-from experiments.twin.pack import SHRINK
+from experiments.twin.jobs import REDUCED, recipe
+from experiments.twin.pack import EVERY, SHRINK
 from srlib import data
 from srlib._backend import keras
 from srlib.data import photoset
@@ -61,10 +61,10 @@ def of_everything(options: argparse.Namespace) -> dict[str, Any]:
     names = ("t91", "sunhays80", "bsds_train", "bsds_test")
     for name in names:
         joined = joined.joined_with(photoset.folder(options.textures / name, "all", name), 1)
-    held_out = len(range(0, len(photoset.folder(options.textures / "sunhays80", "all", "")), 10))
+    held_out = len(photoset.folder(options.textures / "sunhays80").paths[::EVERY])
     source = f"photos256 + t91 + sunhays80 at {SHRINK} of its size + bsds_train and bsds_test "
     return {
-        "source": source + "as they are and at 0.7",
+        "source": source + f"as they are and at {REDUCED}",
         "photos": len(set(joined.paths)) - held_out,
         "held_out": held_out,
         "fingerprint": joined.fingerprint(),

@@ -25,7 +25,7 @@ import safetensors.numpy
 import torch
 
 from experiments.twin import losses, material, networks
-from experiments.twin.jobs import STAGES, Stage
+from experiments.twin.jobs import REDUCED, STAGES, Stage
 from srlib._files import write_whole
 from srlib.errors import SrlibError
 
@@ -64,15 +64,17 @@ class Batches:
         n, crop, draw = self.stage.batch, self.stage.crop, self.pool.uniform
         crops = self.pool.crops(n, 2 * crop + 32, self.stage.candidates)
         kernels = (draw(n) * 2 * len(self.filters)).long()
-        low = material.reduce(crops, self.filters[kernels.clamp(max=len(self.filters)) % 5])
-        damaged = draw(n) < 2 / 3
-        one = lambda *shape: draw(n, *shape).reshape(n, *([1] * 3))  # noqa: E731
-        blurred = (one() < 0.2) & damaged.reshape(n, 1, 1, 1)
+        low = material.reduce(
+            crops, self.filters[kernels.clamp(max=len(self.filters)) % len(self.filters)]
+        )
+        each = n, 1, 1, 1
+        damaged = draw(*each) < 2 / 3
+        blurred = damaged & (draw(*each) < 0.2)
         low = torch.where(blurred, material.blur(low, 0.3 + 0.5 * draw(n)), low)
-        noisy = (one() < 0.5) & damaged.reshape(n, 1, 1, 1)
+        noisy = damaged & (draw(*each) < 0.5)
         noise = torch.randn(low.shape, generator=self.pool.random, device=low.device)
-        low = torch.where(noisy, material.rounded(low + 10 * one() * noise), low)
-        saved = (one() < 0.65) & damaged.reshape(n, 1, 1, 1)
+        low = torch.where(noisy, material.rounded(low + 10 * draw(*each) * noise), low)
+        saved = damaged & (draw(*each) < 0.65)
         quality = (30 + 66 * draw(n)).floor()
         low = torch.where(saved, material.jpeg(low, quality, draw(n) < 0.6), low)
         # Cut anywhere: a file's blocks do not begin where the network's crop begins.
@@ -109,8 +111,7 @@ def validate(network: torch.nn.Module, photos: list[np.ndarray], stage: Stage, d
     kind = "bicubic" if stage.inputs == "found" else stage.inputs
     weights = material.filters([kind], device)
     for photo in photos:
-        around = ((material.MARGIN, material.MARGIN),) * 2 + ((0, 0),)
-        wide = torch.from_numpy(np.pad(photo, around, "symmetric")).to(device)
+        wide = torch.from_numpy(material.with_margin(photo)).to(device)
         wide = wide.permute(2, 0, 1)[None].float()
         image = material.rounded(255 * network(material.reduce(wide, weights) / 255))
         error = (image - material.truth(wide)).square().mean()
@@ -210,7 +211,7 @@ class Run:
             now = time.monotonic()
             self.state["seconds"] = before + now - began
             if self.state["seconds"] / seconds * ENTRIES >= len(self.state["history"]) + 1:
-                self._note(sums, self.state["steps"] - noted, seconds, now - began)
+                self._note(sums, self.state["steps"] - noted, seconds)
                 noted = self.state["steps"]
             if now - saved > SAVE:
                 self.save()
@@ -233,7 +234,7 @@ class Run:
             sums += torch.stack([value.detach(), pixels])
         self.state["steps"] += LOOK
 
-    def _note(self, sums: torch.Tensor, steps: int, seconds: float, lasted: float) -> None:
+    def _note(self, sums: torch.Tensor, steps: int, seconds: float) -> None:
         """Add to the history, and say how it goes."""
         value, pixels = (sums / steps).tolist()
         sums.zero_()
@@ -284,7 +285,7 @@ def opened(data: Path, wanted: set[str], device: str) -> dict[str, tuple]:
     if "everything" in wanted:
         clean = material.decode(data / "clean" / "train")
         saved = data / "saved" / "train"  # JPEG: as they are, and reduced, which cleans them
-        textures = clean + material.decode(saved) + material.decode(saved, 0.7)
+        textures = clean + material.decode(saved) + material.decode(saved, REDUCED)
         textures = [photo for photo in textures if min(photo.shape[:2]) >= 128]
         areas = [photo.shape[0] * photo.shape[1] for photo in textures]
         # A sixth of all crops are from the photos.

@@ -66,6 +66,14 @@ PIXELS = """async () => {
 names = pytest.mark.parametrize("name", PAGES)
 
 
+def seen(page, screen, script):
+    """What a script finds on a screen of this size; the page is a phone's again afterwards."""
+    page.set_viewport_size(screen)
+    found = page.evaluate(script)
+    page.set_viewport_size(PHONE)
+    return found
+
+
 @names
 def test_nothing_of_the_source_is_left_in_the_text(visits, name):
     text = visits(name).page.evaluate(READ)
@@ -75,29 +83,19 @@ def test_nothing_of_the_source_is_left_in_the_text(visits, name):
 
 @names
 def test_no_code_is_cut_off_on_a_laptop(visits, name):
-    page = visits(name).page
-    page.set_viewport_size(DESKTOP)
-    cut_off = page.evaluate(CUT_OFF)
-    page.set_viewport_size(PHONE)
-    assert cut_off == []
+    assert seen(visits(name).page, DESKTOP, CUT_OFF) == []
 
 
 @pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "laptop"])
 @names
 def test_no_number_of_a_table_is_broken(visits, name, screen):
-    page = visits(name).page
-    page.set_viewport_size(screen)
-    broken = page.evaluate(BROKEN)
-    page.set_viewport_size(PHONE)
-    assert broken == []
+    assert seen(visits(name).page, screen, BROKEN) == []
 
 
 @names
 def test_pictures_are_shown_at_whole_multiples(visits, name):
     page = visits(name).page
-    page.set_viewport_size(DESKTOP)
-    wide = page.evaluate(PIXELS)
-    page.set_viewport_size(PHONE)
+    wide = seen(page, DESKTOP, PIXELS)
     for times in [t for *both, _ in wide for t in both]:
         assert times == pytest.approx(max(1, round(times)), abs=0.01)
     for times in [t for across, *_ in page.evaluate(PIXELS) for t in (2 * across,)]:
